@@ -1,0 +1,66 @@
+#include "engine/eviction.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace thermocline {
+
+namespace {
+
+// A new key starts above zero, or it would leave before it had a chance to be used again (as in Redis).
+constexpr uint32_t kLfuStart = 5;
+
+}  // namespace
+
+void Eviction::OnCreate(Object* object) const {
+  object->access = lfu() ? minute_now_ << 8 | kLfuStart : lru_now_;
+}
+
+uint8_t Eviction::Frequency(const Object* object) const {
+  const uint32_t counter = object->access & 0xff;
+  if (options_.lfu_decay_minutes <= 0) return static_cast<uint8_t>(counter);
+  const uint32_t idle_minutes = (minute_now_ - (object->access >> 8)) & 0xffffff;
+  const uint32_t periods = idle_minutes / static_cast<uint32_t>(options_.lfu_decay_minutes);
+  return static_cast<uint8_t>(periods >= counter ? 0 : counter - periods);
+}
+
+void Eviction::CountAccess(Object* object, uint64_t random) const {
+  uint32_t counter = Frequency(object);
+  if (counter < 255) {
+    const double above = counter > kLfuStart ? counter - kLfuStart : 0;
+    const double chance = 1.0 / (above * options_.lfu_log_factor + 1);
+    if (static_cast<double>(random >> 11) * 0x1.0p-53 < chance) ++counter;
+  }
+  object->access = minute_now_ << 8 | counter;
+}
+
+bool Eviction::Candidate(const Object* object) const {
+  switch (options_.policy) {
+    case EvictionPolicy::kNoEviction:
+      return false;
+    case EvictionPolicy::kVolatileLru:
+    case EvictionPolicy::kVolatileLfu:
+    case EvictionPolicy::kVolatileRandom:
+    case EvictionPolicy::kVolatileTtl:
+      return object->expire_at_ms != 0;
+    default:
+      return true;
+  }
+}
+
+uint64_t Eviction::Score(const Object* object, uint64_t random) const {
+  switch (options_.policy) {
+    case EvictionPolicy::kAllKeysLru:
+    case EvictionPolicy::kVolatileLru:
+      return lru_now_ - object->access;
+    case EvictionPolicy::kAllKeysLfu:
+    case EvictionPolicy::kVolatileLfu:
+      return 255u - Frequency(object);
+    case EvictionPolicy::kVolatileTtl:
+      return std::numeric_limits<uint64_t>::max() - object->expire_at_ms;
+    default:
+      return random;
+  }
+}
+
+}  // namespace thermocline

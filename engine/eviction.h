@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/object.h"
+
+namespace thermocline {
+
+enum class EvictionPolicy : uint8_t {
+  kNoEviction,
+  kAllKeysLru,
+  kAllKeysLfu,
+  kAllKeysRandom,
+  kVolatileLru,
+  kVolatileLfu,
+  kVolatileRandom,
+  kVolatileTtl,
+};
+
+enum class EvictionAction : uint8_t { kDemote, kDelete };
+
+struct EvictionOptions {
+  EvictionPolicy policy = EvictionPolicy::kAllKeysLru;
+  EvictionAction action = EvictionAction::kDemote;
+  int samples = 5;
+  int lfu_log_factor = 10;
+  int lfu_decay_minutes = 1;
+};
+
+/// Keeps `Object::access` and says which of two objects should leave first. LRU: the time of the last use in tenths
+/// of a second. LFU: Redis's logarithmic counter in the low 8 bits and the minute of its last decay above. The one
+/// place that knows policies: a further policy is a case here.
+class Eviction {
+ public:
+  explicit Eviction(const EvictionOptions& options) : options_(options) {}
+
+  void SetOptions(const EvictionOptions& options) { options_ = options; }
+  const EvictionOptions& options() const { return options_; }
+  bool lfu() const {
+    return options_.policy == EvictionPolicy::kAllKeysLfu || options_.policy == EvictionPolicy::kVolatileLfu;
+  }
+
+  /// The clock that accesses are stamped with; to be set once per turn.
+  void SetNow(uint64_t now_ms) {
+    lru_now_ = static_cast<uint32_t>(now_ms / 100);
+    minute_now_ = static_cast<uint32_t>(now_ms / 60000) & 0xffffff;
+  }
+  void OnCreate(Object* object) const;
+  void OnAccess(Object* object, uint64_t random) const {
+    if (!lfu()) {
+      object->access = lru_now_;
+    } else {
+      CountAccess(object, random);
+    }
+  }
+  /// For OBJECT IDLETIME and FREQ.
+  uint64_t IdleMs(const Object* object) const { return uint64_t{lru_now_ - object->access} * 100; }
+  uint8_t Frequency(const Object* object) const;
+
+  /// May the policy evict this object at all? (volatile-*: only keys with an expiry)
+  bool Candidate(const Object* object) const;
+  /// The larger, the sooner the object should leave.
+  uint64_t Score(const Object* object, uint64_t random) const;
+
+ private:
+  void CountAccess(Object* object, uint64_t random) const;
+
+  EvictionOptions options_;
+  uint32_t lru_now_ = 0;
+  uint32_t minute_now_ = 0;
+};
+
+}  // namespace thermocline

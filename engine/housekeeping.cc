@@ -1,0 +1,297 @@
+// What the keyspace does beside commands, in slices: eviction, expiry, purging.
+
+#include <algorithm>
+
+#include "engine/keyspace.h"
+
+namespace thermocline {
+
+namespace {
+
+constexpr int kEvictionsPerSlice = 64;
+constexpr size_t kSegmentsPerSlice = 8;
+constexpr size_t kSweepKeysPerScan = 1024;
+constexpr size_t kSweepKeysPerSlice = 64;
+constexpr size_t kPurgeIdsPerStep = 32;
+constexpr size_t kPurgeHeadsPerStep = 2048;
+/// Up to so many rows are deleted one by one; for more, a range tombstone is cheaper than its rows' tombstones.
+constexpr size_t kPurgePointRowsMax = 64;
+
+}  // namespace
+
+void Keyspace::Tick() {
+  StartSweep();
+  StartPurge();
+}
+
+bool Keyspace::Housekeeping() {
+  bool more = EvictSlice();
+  if (reclaiming_) more |= ReclaimSlice();
+  if (!stalled_ && failure_.ok()) more |= SweepSlice();
+  if (std::exchange(purge_again_, false)) StartPurge();
+  return more;
+}
+
+// ---- Eviction ----------------------------------------------------------------------------------------------
+
+/// Sampled eviction, as Redis does it: of a few random objects the one that the policy likes least leaves.
+bool Keyspace::EvictSlice() {
+  if (options_.hot_bytes_max == 0) return false;
+  int fruitless = 0;
+  for (int evicted = 0; hot_.used_bytes() > options_.hot_bytes_max; ++evicted) {
+    // Bounded, so that commands get their turn; memory is over the limit for that long.
+    if (evicted == kEvictionsPerSlice) return true;
+    Object* worst = nullptr;
+    uint64_t worst_score = 0;
+    for (int i = 0; i < options_.eviction.samples; ++i) {
+      Object* object = hot_.Sample(random_());
+      if (object == nullptr) return false;
+      if (object->pins > 0 || object->dirty() || !object->live()) continue;
+      // Demotion loses nothing, so a key that the policy would not delete may leave RAM, after those it would.
+      const uint64_t score = eviction_.Candidate(object) ? eviction_.Score(object, random_()) : 0;
+      if (worst == nullptr || score > worst_score) {
+        worst = object;
+        worst_score = score;
+      }
+    }
+    if (worst == nullptr) {
+      // Everything that was met is in use. Try again with the next turn.
+      if (++fruitless > 16) return false;
+      continue;
+    }
+    hot_.Erase(worst);
+    ++stats_.demoted_objects;
+  }
+  return false;
+}
+
+/// Frees the objects of dropped databases.
+bool Keyspace::ReclaimSlice() {
+  for (size_t i = 0; i < kSegmentsPerSlice; ++i) {
+    if (reclaim_segment_ >= hot_.segments()) {
+      reclaim_segment_ = 0;
+      if (!reclaim_again_) {
+        reclaiming_ = false;
+        return false;
+      }
+      reclaim_again_ = false;
+      return true;
+    }
+    hot_.VisitSegment(reclaim_segment_++, [this](Object* object) {
+      if (Logical(object->db) != kNone) return;
+      if (object->pins > 0 || object->dirty() || object->state == Object::State::kLoading) {
+        reclaim_again_ = true;  // in use just now: another round
+        return;
+      }
+      hot_.Erase(object);
+    });
+  }
+  return true;
+}
+
+// ---- Expiry ------------------------------------------------------------------------------------------------
+
+void Keyspace::StartSweep() {
+  if (!options_.active_expiry || sweeping_ || due_next_ < due_.size()) return;
+  sweeping_ = true;
+  struct Scan {
+    std::string from;
+    std::vector<std::string> rows;
+    Status status;
+  };
+  auto job = std::make_shared<Scan>();
+  job->from = sweep_from_;
+  const uint64_t now = now_ms_;
+  readers_.Submit(
+      {[this, job, now] {
+         Store::ScanOptions options;
+         options.fill_cache = false;
+         options.lower = job->from;
+         if (options.lower.empty()) format::AppendExpiryIndexKey(options.lower, 0, 0, {});
+         format::AppendExpiryIndexKey(options.upper, now, 0, {});  // keys whose time is before now
+         const Store::ScanIterator scan = store_->Scan(Family::kScores, std::move(options));
+         for (scan.it->SeekToFirst(); scan.it->Valid() && job->rows.size() < kSweepKeysPerScan; scan.it->Next()) {
+           job->rows.emplace_back(ToView(scan.it->key()));
+         }
+         job->status = Store::ToStatus(scan.it->status());
+       },
+       [this, job] {
+         sweeping_ = false;
+         // Something was indexed before the place where the scan began, or the turn was lost: begin again.
+         if (!job->status.ok() || job->from != sweep_from_) return;
+         due_ = std::move(job->rows);
+         due_next_ = 0;
+       }});
+}
+
+bool Keyspace::SweepSlice() {
+  if (due_next_ >= due_.size() || sweeper_->suspended()) return false;
+  const size_t end = std::min(due_.size(), due_next_ + sweep_step_);
+  const Ran ran = Run(*sweeper_, 0, [&](Txn& txn) { SweepRows(txn, due_next_, end); });
+  if (ran == Ran::kWaiting) return false;
+  if (ran == Ran::kFailed && sweep_step_ > 1) {
+    sweep_step_ = 1;  // find the key that cannot be read, and pass over it alone: it is not served either
+    return true;
+  }
+  sweep_step_ = std::min(sweep_step_ * 2, kSweepKeysPerSlice);
+  due_next_ = end;
+  sweep_from_ = due_[end - 1] + '\0';
+  if (due_next_ < due_.size()) return true;
+  const bool full = due_.size() == kSweepKeysPerScan;
+  due_.clear();
+  due_next_ = 0;
+  if (full) StartSweep();
+  return false;
+}
+
+void Keyspace::SweepRows(Txn& txn, size_t begin, size_t end) {
+  std::vector<format::ExpiryIndexKey> rows;
+  for (size_t i = begin; i < end; ++i) {
+    format::ExpiryIndexKey row;
+    if (format::DecodeExpiryIndexKey(due_[i], &row)) rows.push_back(row);
+  }
+  for (const format::ExpiryIndexKey& row : rows) {
+    if (Logical(row.db) == kNone) continue;
+    txn.Select(Logical(row.db));
+    const std::string_view key = row.key;
+    txn.StartLoading({&key, 1});
+  }
+  txn.WaitForLoading();
+  for (size_t i = begin; i < end; ++i) {
+    txn.batch().Delete(store_->handle(Family::kScores), due_[i]).PermitUncheckedError();
+  }
+  for (const format::ExpiryIndexKey& row : rows) {
+    const int logical = Logical(row.db);
+    if (logical == kNone) continue;
+    txn.Select(logical);
+    Object* object = txn.Known(row.key);
+    if (object == nullptr || !object->live() || object->expire_at_ms == 0) continue;
+    if (!txn.ExpireIfDue(object)) txn.IndexExpiry(object, object->expire_at_ms);
+  }
+}
+
+// ---- Purging -----------------------------------------------------------------------------------------------
+
+/// What a step of the purge found on a reader thread.
+struct Keyspace::PurgeJob {
+  static void CollectRows(const Store& store, PurgeJob& job);
+  static void CollectIds(const Store& store, PurgeJob& job);
+
+  std::vector<uint64_t> ids;
+  std::vector<std::pair<Family, std::string>> rows;         ///< to delete one by one
+  std::vector<std::pair<Family, uint64_t>> whole;           ///< to delete as ranges
+  // A dropped database:
+  int physical = -1;
+  std::string next;                                         ///< metadata key where the next step goes on
+  bool done = false;
+  Status status;
+};
+
+void Keyspace::PurgeJob::CollectRows(const Store& store, PurgeJob& job) {
+  for (const uint64_t id : job.ids) {
+    for (const Family family : {Family::kFields, Family::kScores}) {
+      Store::ScanOptions options;
+      options.fill_cache = false;
+      AppendBig64(options.lower, id);
+      AppendBig64(options.upper, id + 1);
+      const Store::ScanIterator scan = store.Scan(family, std::move(options));
+      const size_t before = job.rows.size();
+      for (scan.it->SeekToFirst(); scan.it->Valid(); scan.it->Next()) {
+        if (job.rows.size() - before == kPurgePointRowsMax) {
+          job.rows.resize(before);
+          job.whole.emplace_back(family, id);
+          break;
+        }
+        job.rows.emplace_back(family, scan.it->key().ToString());
+      }
+      if (!scan.it->status().ok()) job.status = Store::ToStatus(scan.it->status());
+    }
+  }
+}
+
+void Keyspace::PurgeJob::CollectIds(const Store& store, PurgeJob& job) {
+  Store::ScanOptions options;
+  options.fill_cache = false;
+  options.lower = job.next;
+  const auto db = static_cast<uint16_t>(job.physical);
+  if (options.lower.empty()) format::AppendMetadataKey(options.lower, db, {});
+  if (db < 0xffff) format::AppendMetadataKey(options.upper, static_cast<uint16_t>(db + 1), {});
+  const Store::ScanIterator scan = store.Scan(Family::kMetadata, std::move(options));
+  size_t heads = 0;
+  for (scan.it->SeekToFirst(); scan.it->Valid() && heads < kPurgeHeadsPerStep; scan.it->Next(), ++heads) {
+    std::string_view value = ToView(scan.it->value());
+    format::Head head;
+    if (format::DecodeHead(value, &head).ok() && head.object_id != 0) job.ids.push_back(head.object_id);
+    job.next = scan.it->key().ToString() + '\0';
+  }
+  job.done = !scan.it->Valid();
+  job.status = Store::ToStatus(scan.it->status());
+}
+
+/// One step at a time, on one reader thread: so purging takes a bounded share of the disk.
+void Keyspace::StartPurge() {
+  if (purging_ || stalled_ || !failure_.ok()) return;
+  auto job = std::make_shared<PurgeJob>();
+  if (!purge_queue_.empty()) {
+    const size_t n = std::min(kPurgeIdsPerStep, purge_queue_.size());
+    job->ids.assign(purge_queue_.begin(), purge_queue_.begin() + static_cast<ptrdiff_t>(n));
+    // Rows of an id that nobody has any more do not change: no snapshot is needed.
+    readers_.Submit({[this, job] { PurgeJob::CollectRows(*store_, *job); }, [this, job] { FinishPurge(*job); }});
+  } else if (!state_.dropped.empty()) {
+    job->physical = state_.dropped.front();
+    job->next = dropped_next_;
+    readers_.Submit({[this, job] { PurgeJob::CollectIds(*store_, *job); }, [this, job] { FinishDropped(*job); }});
+  } else {
+    return;
+  }
+  purging_ = true;
+}
+
+void Keyspace::FinishPurge(PurgeJob& job) {
+  if (!std::exchange(purging_, false) || stalled_ || !failure_.ok() || !job.status.ok()) return;
+  for (const auto& [family, key] : job.rows) batch_.Delete(store_->handle(family), key).PermitUncheckedError();
+  for (const auto& [family, id] : job.whole) {
+    std::string from, to;
+    AppendBig64(from, id);
+    AppendBig64(to, id + 1);
+    batch_.DeleteRange(store_->handle(family), from, to).PermitUncheckedError();
+  }
+  for (const uint64_t id : job.ids) {
+    std::string key;
+    format::AppendPurgeKey(key, id);
+    batch_.Delete(store_->handle(Family::kSystem), key).PermitUncheckedError();
+    ++stats_.purged_objects;
+  }
+  purged_.insert(purged_.end(), job.ids.begin(), job.ids.end());
+  purge_queue_.erase(purge_queue_.begin(), purge_queue_.begin() + static_cast<ptrdiff_t>(job.ids.size()));
+  purge_again_ = true;
+}
+
+void Keyspace::FinishDropped(PurgeJob& job) {
+  if (!std::exchange(purging_, false) || stalled_ || !failure_.ok() || !job.status.ok()) return;
+  for (const uint64_t id : job.ids) {
+    std::string key, rows;
+    format::AppendPurgeKey(key, id);
+    AppendVarint(rows, 0);
+    batch_.Put(store_->handle(Family::kSystem), key, rows).PermitUncheckedError();
+    new_purges_.push_back(id);
+  }
+  dropped_next_ = job.next;
+  purge_again_ = true;
+  if (!job.done || reclaiming_) return;
+  // The number may be given out again once neither the disk nor RAM knows keys of it.
+  std::string from, to;
+  const auto db = static_cast<uint16_t>(job.physical);
+  format::AppendMetadataKey(from, db, {});
+  if (db < 0xffff) {
+    format::AppendMetadataKey(to, static_cast<uint16_t>(db + 1), {});
+  } else {
+    to = std::string(3, '\xff') + std::string(64, '\xff');
+  }
+  batch_.DeleteRange(store_->handle(Family::kMetadata), from, to).PermitUncheckedError();
+  state_.dropped.erase(state_.dropped.begin());
+  state_changed_ = true;
+  dropped_next_.clear();
+}
+
+}  // namespace thermocline

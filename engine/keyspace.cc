@@ -1,0 +1,458 @@
+#include "engine/keyspace.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "engine/snapshot.h"
+
+namespace thermocline {
+
+Keyspace::Keyspace(KeyspaceOptions options, const Clock& clock)
+    : options_(std::move(options)),
+      clock_(clock),
+      hot_(std::random_device{}() | static_cast<uint64_t>(std::random_device{}()) << 32),
+      eviction_(options_.eviction),
+      txn_(*this),
+      random_(std::random_device{}()),
+      physical_(static_cast<size_t>(options_.databases), kNone),
+      sweeper_(std::make_unique<Sweeper>()),
+      readers_(options_.readers, options_.wake),
+      sync_mode_(options_.sync_mode) {}
+
+Result<std::unique_ptr<Keyspace>> Keyspace::Open(KeyspaceOptions options, const Clock& clock) {
+  auto keyspace = std::unique_ptr<Keyspace>(new Keyspace(std::move(options), clock));
+  if (Status s = keyspace->Start(); !s.ok()) return s;
+  return keyspace;
+}
+
+Status Keyspace::Start() {
+  std::error_code error;
+  std::filesystem::create_directories(options_.dir, error);
+  if (error) return {Code::kIoError, "cannot create " + options_.dir + ": " + error.message()};
+  Result<std::unique_ptr<Store>> store = Store::Open(options_.dir + "/rocksdb", options_.store, options_.wake);
+  if (!store.ok()) return store.status();
+  store_ = std::move(*store);
+
+  rocksdb::PinnableSlice value;
+  Status why;
+  format::State state;
+  switch (store_->Get(Family::kSystem, format::kStateKey, &value, &why)) {
+    case Store::Found::kYes:
+      if (Status s = format::DecodeState(ToView(value), &state); !s.ok()) return s;
+      break;
+    case Store::Found::kNo:
+      break;
+    default:
+      return why;
+  }
+  for (const format::State::Database& db : state.databases) {
+    if (db.logical >= options_.databases) {
+      return {Code::kInvalid, "database " + std::to_string(db.logical) + " has keys, but `databases` is " +
+                                  std::to_string(options_.databases)};
+    }
+  }
+  TakeState(state);
+  committed_ = state;
+
+  // Purges that the last run did not get to.
+  Store::ScanOptions purges;
+  purges.lower = std::string(1, format::kPurgePrefix);
+  purges.upper = std::string(1, format::kPurgePrefix + 1);
+  const Store::ScanIterator scan = store_->Scan(Family::kSystem, std::move(purges));
+  for (scan.it->SeekToFirst(); scan.it->Valid(); scan.it->Next()) {
+    uint64_t id;
+    if (!format::DecodePurgeKey(ToView(scan.it->key()), &id)) return {Code::kCorruption, "a purge row does not decode"};
+    purge_queue_.push_back(id);
+  }
+  if (!scan.it->status().ok()) return Store::ToStatus(scan.it->status());
+
+  now_ms_ = clock_.WallMs();
+  eviction_.SetNow(now_ms_);
+  sync_thread_ = std::thread([this] { SyncEverySecond(); });
+  return {};
+}
+
+Keyspace::~Keyspace() {
+  readers_.Stop();
+  {
+    const std::lock_guard lock(sync_mutex_);
+    stopping_ = true;
+  }
+  sync_condition_.notify_all();
+  if (sync_thread_.joinable()) sync_thread_.join();
+}
+
+// ---- Running a command -------------------------------------------------------------------------------------
+
+bool Keyspace::BeginRun(Waiter& waiter, int db) {
+  CHECK(waiter.pending_ == 0);
+  if (!waiter.error_.ok()) {
+    error_ = std::exchange(waiter.error_, Status());
+    Unpin(waiter);
+    return false;
+  }
+  error_ = Status();
+  txn_.Begin(&waiter, db);
+  return true;
+}
+
+void Keyspace::EndRun(Waiter& waiter) {
+  txn_.Finish();
+  if (!waiter.pins_.empty()) Unpin(waiter);
+}
+
+Keyspace::Ran Keyspace::EndUnwound(Waiter& waiter) {
+  txn_.TakeBack();
+  if (!error_.ok()) {
+    // Loads that it already waits for give it back to nobody: it has its answer.
+    Abandon(waiter);
+    Unpin(waiter);
+    return Ran::kFailed;
+  }
+  ++stats_.commands_rerun;
+  return Ran::kWaiting;
+}
+
+void Keyspace::Abandon(Waiter& waiter) {
+  if (waiter.pending_ == 0) return;
+  SubmitLoads();
+  for (const auto& [raw, load] : loads_) std::erase(load->waiters, &waiter);
+  std::erase(commit_waiters_, &waiter);
+  waiter.pending_ = 0;
+}
+
+void Keyspace::Unpin(Waiter& waiter) {
+  std::vector<Object*> pins;
+  pins.swap(waiter.pins_);
+  for (Object* object : pins) {
+    --object->pins;
+    EraseIfUseless(object);
+  }
+  pins.clear();
+  waiter.pins_.swap(pins);  // keeps its capacity
+}
+
+void Keyspace::Wake(Waiter* waiter) {
+  if (--waiter->pending_ == 0 && waiter != sweeper_.get()) ready_.push_back(waiter);
+}
+
+void Keyspace::TakeReady(std::vector<Waiter*>* ready) {
+  ready->insert(ready->end(), ready_.begin(), ready_.end());
+  ready_.clear();
+}
+
+void Keyspace::SuspendWriter(Waiter& waiter) {
+  commit_waiters_.push_back(&waiter);
+  ++waiter.pending_;
+}
+
+bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const SnapshotView&)> job) {
+  if (stalled_ || (pending() && CommitBatch(/*wait_for_stall=*/false) == Committed::kStalled)) {
+    SuspendWriter(waiter);
+    return false;
+  }
+  auto view = std::make_shared<SnapshotView>(*store_, store_->TakeSnapshot(), Physical(db), now_ms_);
+  ++waiter.pending_;
+  readers_.Submit({[view, job = std::move(job)]() mutable {
+                     job(*view);
+                     view.reset();
+                   },
+                   [this, &waiter] { Wake(&waiter); }});
+  return true;
+}
+
+void Keyspace::EraseIfUseless(Object* object) {
+  if (!object->live() && object->state != Object::State::kLoading && object->pins == 0 && !object->dirty()) {
+    hot_.Erase(object);
+  }
+}
+
+// ---- The turn ----------------------------------------------------------------------------------------------
+
+void Keyspace::TakeIn() {
+  now_ms_ = clock_.WallMs();
+  eviction_.SetNow(now_ms_);
+  readers_.TakeIn();
+  if (sync_failed_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(sync_mutex_);
+    sync_failed_ = false;
+    ++stats_.sync_failures;
+    failure_ = sync_error_;
+  }
+}
+
+Keyspace::Committed Keyspace::Commit() { return CommitBatch(/*wait_for_stall=*/false); }
+
+Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
+  if (!pending()) {
+    AfterCommit();  // objects may have been touched without effect
+    return Committed::kYes;
+  }
+  if (state_changed_ && !stalled_) {
+    state_row_.clear();
+    committing_ = MakeState();
+    format::AppendState(state_row_, committing_);
+    batch_.Put(store_->handle(Family::kSystem), ToSlice(format::kStateKey), state_row_).PermitUncheckedError();
+    state_changed_ = false;
+    state_in_batch_ = true;
+  }
+  Status why;
+  for (;;) {
+    switch (store_->Write(batch_, sync_mode_ == SyncMode::kAlways, &why)) {
+      case Store::Wrote::kYes:
+        ++stats_.commits;
+        stats_.committed_bytes += batch_.GetDataSize();
+        unsynced_.store(true, std::memory_order_relaxed);
+        if (state_in_batch_) std::swap(committed_, committing_);
+        AfterCommit();
+        return Committed::kYes;
+      case Store::Wrote::kStalled:
+        if (!stalled_) ++stats_.commit_stalls;
+        if (!wait_for_stall) {
+          stalled_ = true;
+          return Committed::kStalled;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        break;
+      case Store::Wrote::kFailed:
+        AfterFailure(std::move(why));
+        return Committed::kFailed;
+    }
+  }
+}
+
+Keyspace::Committed Keyspace::RetryCommit() { return stalled_ ? CommitBatch(/*wait_for_stall=*/false) : Committed::kYes; }
+
+void Keyspace::AfterCommit() {
+  for (const uint64_t id : new_purges_) purge_queue_.push_back(id);
+  ResetTurn();
+}
+
+void Keyspace::AfterFailure(Status why) {
+  ++stats_.commit_failures;
+  failure_ = std::move(why);
+  // The disk is the truth: all that the turn wrote leaves RAM.
+  for (const Txn::Touched& touched : touched_) {
+    if (touched.object->dirty()) hot_.BecomeCold(touched.object);
+  }
+  TakeState(committed_);
+  events_.clear();
+  // The sweep and the purge start over: what they deleted is there again.
+  sweep_from_.clear();
+  due_.clear();
+  due_next_ = 0;
+  purging_ = false;
+  dropped_next_.clear();
+  purge_queue_.insert(purge_queue_.end(), purged_.begin(), purged_.end());
+  ResetTurn();
+}
+
+void Keyspace::ResetTurn() {
+  batch_.Clear();
+  stalled_ = false;
+  state_in_batch_ = false;
+  new_purges_.clear();
+  purged_.clear();
+  mark_ = 0;
+  for (const Txn::Touched& touched : touched_) {
+    if (!touched.object->dirty()) continue;
+    touched.object->mark = 0;
+    if (!touched.object->live()) useless_.push_back(touched.object);
+  }
+  touched_.clear();
+  for (Object* object : useless_) EraseIfUseless(object);
+  useless_.clear();
+  for (Waiter* waiter : std::exchange(commit_waiters_, {})) Wake(waiter);
+}
+
+bool Keyspace::TryRecover() {
+  if (failure_.ok()) return true;
+  if (!store_->Recover().ok()) return false;
+  failure_ = Status();
+  return true;
+}
+
+void Keyspace::SetSyncMode(SyncMode mode) { sync_mode_ = mode; }
+
+void Keyspace::SetEviction(const EvictionOptions& eviction) {
+  const bool was_lfu = eviction_.lfu();
+  options_.eviction = eviction;
+  eviction_.SetOptions(eviction);
+  if (was_lfu == eviction_.lfu()) return;
+  // The access field changes its meaning.
+  for (size_t i = 0; i < hot_.segments(); ++i) {
+    hot_.VisitSegment(i, [this](Object* object) { eviction_.OnCreate(object); });
+  }
+}
+
+void Keyspace::SyncEverySecond() {
+  std::unique_lock lock(sync_mutex_);
+  while (!stopping_) {
+    sync_condition_.wait_for(lock, std::chrono::seconds(1));
+    if (sync_mode_ != SyncMode::kEverySecond || stopping_ || !unsynced_.exchange(false)) continue;
+    lock.unlock();
+    Status s = store_->Sync();
+    lock.lock();
+    if (s.ok()) continue;
+    unsynced_ = true;
+    sync_error_ = std::move(s);
+    sync_failed_.store(true, std::memory_order_release);
+    options_.wake();
+  }
+}
+
+Status Keyspace::SyncNow() {
+  unsynced_ = false;
+  return store_->Sync();
+}
+
+Status Keyspace::CheckpointNow(const std::string& path) { return MakeCheckpoint(path); }
+
+Status Keyspace::MakeCheckpoint(const std::string& path) const {
+  namespace fs = std::filesystem;
+  const std::string fresh = path + ".new", old = path + ".old";
+  std::error_code error;
+  fs::remove_all(fresh, error);
+  if (!error) fs::create_directories(fresh, error);
+  if (error) return {Code::kIoError, "cannot create " + fresh + ": " + error.message()};
+  if (Status s = store_->Checkpoint(fresh + "/rocksdb"); !s.ok()) {
+    fs::remove_all(fresh, error);
+    return s;
+  }
+  // A crash between the renames leaves the old copy under its other name, never none.
+  fs::remove_all(old, error);
+  if (fs::exists(path)) fs::rename(path, old, error);
+  if (!error) fs::rename(fresh, path, error);
+  if (error) return {Code::kIoError, "cannot move the checkpoint to " + path + ": " + error.message()};
+  fs::remove_all(old, error);
+  return {};
+}
+
+Status Keyspace::StartCheckpoint(const std::string& path, std::function<void(Status)> done) {
+  if (pending() && Commit() != Committed::kYes) return {Code::kBusy, "writes are held up"};
+  auto result = std::make_shared<Status>();
+  readers_.Submit({[this, path, result] { *result = MakeCheckpoint(path); },
+                   [result, done = std::move(done)] { done(*result); }});
+  return {};
+}
+
+// ---- Databases ---------------------------------------------------------------------------------------------
+
+void Keyspace::TakeState(const format::State& state) {
+  const uint64_t next_id = std::max(state_.next_object_id, state.next_object_id);
+  state_ = state;
+  state_.next_object_id = next_id;  // an id that was given out is never used again, committed or not
+  std::fill(physical_.begin(), physical_.end(), kNone);
+  counts_.clear();
+  for (const format::State::Database& db : state.databases) {
+    physical_[db.logical] = db.physical;
+    counts(db.physical) = {db.keys, db.expires};
+  }
+  state_changed_ = false;
+}
+
+format::State Keyspace::MakeState() const {
+  format::State state;
+  state.next_object_id = state_.next_object_id;
+  state.next_physical = state_.next_physical;
+  state.dropped = state_.dropped;
+  for (size_t logical = 0; logical < physical_.size(); ++logical) {
+    if (physical_[logical] == kNone) continue;
+    const auto physical = static_cast<uint16_t>(physical_[logical]);
+    const DbCounts counts = physical < counts_.size() ? counts_[physical] : DbCounts();
+    state.databases.push_back({static_cast<uint16_t>(logical), physical, counts.keys, counts.expires});
+  }
+  return state;
+}
+
+uint64_t Keyspace::NewObjectId() {
+  state_changed_ = true;
+  return state_.next_object_id++;
+}
+
+int Keyspace::Logical(int physical) const {
+  const auto found = std::find(physical_.begin(), physical_.end(), physical);
+  return found == physical_.end() ? kNone : static_cast<int>(found - physical_.begin());
+}
+
+int Keyspace::PhysicalForWrite(int logical) {
+  int& physical = physical_[static_cast<size_t>(logical)];
+  if (physical == kNone) {
+    physical = FreePhysical();
+    CHECK(physical != kNone);  // FlushDb sees to it that there is always one
+    counts(static_cast<uint16_t>(physical)) = {};
+    state_changed_ = true;
+  }
+  return physical;
+}
+
+int Keyspace::FreePhysical() {
+  if (state_.next_physical <= 0xffff) return static_cast<int>(state_.next_physical++);
+  std::vector<bool> used(0x10000);
+  for (const int physical : physical_) {
+    if (physical != kNone) used[static_cast<size_t>(physical)] = true;
+  }
+  for (const uint16_t physical : state_.dropped) used[physical] = true;
+  const auto found = std::find(used.begin(), used.end(), false);
+  return found == used.end() ? kNone : static_cast<int>(found - used.begin());
+}
+
+uint64_t Keyspace::KeyCount(int db) const {
+  const int physical = Physical(db);
+  return physical == kNone || static_cast<size_t>(physical) >= counts_.size() ? 0
+                                                                              : counts_[static_cast<size_t>(physical)].keys;
+}
+
+uint64_t Keyspace::ExpiryCount(int db) const {
+  const int physical = Physical(db);
+  return physical == kNone || static_cast<size_t>(physical) >= counts_.size()
+             ? 0
+             : counts_[static_cast<size_t>(physical)].expires;
+}
+
+bool Keyspace::AllResident(int db) const {
+  const int physical = Physical(db);
+  return physical == kNone || AllResidentPhysical(static_cast<uint16_t>(physical));
+}
+
+Status Keyspace::FlushDb(int db) {
+  const int physical = Physical(db);
+  if (physical == kNone || KeyCount(db) == 0) return {};
+  // Thousands of flushed databases that wait for their purge: let it catch up.
+  if (state_.dropped.size() + physical_.size() >= 0xff00) return {Code::kBusy, "too many flushed databases to purge"};
+  state_.dropped.push_back(static_cast<uint16_t>(physical));
+  physical_[static_cast<size_t>(db)] = kNone;
+  state_changed_ = true;
+  reclaim_segment_ = 0;
+  reclaiming_ = true;
+  reclaim_again_ = true;
+  return {};
+}
+
+Status Keyspace::FlushAll() {
+  for (int db = 0; db < options_.databases; ++db) {
+    if (Status s = FlushDb(db); !s.ok()) return s;
+  }
+  return {};
+}
+
+void Keyspace::SwapDb(int a, int b) {
+  if (a == b) return;
+  std::swap(physical_[static_cast<size_t>(a)], physical_[static_cast<size_t>(b)]);
+  state_changed_ = true;
+}
+
+std::optional<std::string> Keyspace::RandomResidentKey(int db) {
+  const int physical = Physical(db);
+  // A sample is of any database; a small share among many would take too long to meet.
+  for (int tries = 0; tries < 1000; ++tries) {
+    const Object* object = hot_.Sample(random_());
+    if (object == nullptr) break;
+    if (object->db != physical || !object->live()) continue;
+    if (object->expire_at_ms != 0 && now_ms_ > object->expire_at_ms) continue;
+    return std::string(object->key());
+  }
+  return std::nullopt;
+}
+
+}  // namespace thermocline

@@ -1,0 +1,328 @@
+#pragma once
+
+#include <rocksdb/write_batch.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "encoding/format.h"
+#include "encoding/status.h"
+#include "engine/clock.h"
+#include "engine/eviction.h"
+#include "engine/hot_tier.h"
+#include "engine/load.h"
+#include "engine/reader_pool.h"
+#include "engine/store.h"
+#include "engine/txn.h"
+#include "engine/waiter.h"
+
+namespace thermocline {
+
+/// A string up to this size is one metadata row; a larger one is kept in chunks.
+inline constexpr size_t kInlineBytesMax = 64 << 10;
+/// Rows up to this many bytes in all are packed into the metadata row.
+inline constexpr size_t kPackedBytesMax = 1024;
+
+/// When an acknowledged write is on the platter; Redis's appendfsync.
+enum class SyncMode : uint8_t { kAlways, kEverySecond, kNo };
+
+struct KeyspaceOptions {
+  std::string dir;     ///< the database is in `dir`/rocksdb
+  int databases = 16;
+  uint64_t hot_bytes_max = 0;  ///< 0: no limit
+  EvictionOptions eviction;
+  SyncMode sync_mode = SyncMode::kEverySecond;
+  uint64_t string_bytes_max = 512ull << 20;
+  int readers = 4;
+  bool active_expiry = true;
+  StoreOptions store;
+  /// Called from other threads when the keyspace thread has something to take in (TakeIn). Must not block.
+  std::function<void()> wake = [] {};
+};
+
+/// Counters since the start (or CONFIG RESETSTAT), for INFO.
+struct KeyspaceStats {
+  uint64_t keyspace_hits = 0;
+  uint64_t keyspace_misses = 0;
+  uint64_t hot_hits = 0;          ///< key look-ups answered from RAM
+  uint64_t cached_reads = 0;      ///< answered from RocksDB's caches without waiting
+  uint64_t faults = 0;            ///< reads from disk that commands waited for
+  uint64_t commands_rerun = 0;
+  uint64_t commits = 0;
+  uint64_t committed_bytes = 0;
+  uint64_t commit_stalls = 0;
+  uint64_t commit_failures = 0;
+  uint64_t expired_keys = 0;
+  uint64_t evicted_keys = 0;      ///< in delete mode
+  uint64_t demoted_objects = 0;
+  uint64_t purged_objects = 0;
+  uint64_t sync_failures = 0;
+};
+
+/// All keys of all databases: the hot tier over the store, the turn and its one commit, faults, expiry, eviction,
+/// purging. One thread, the keyspace thread, calls everything here but where it says otherwise; DESIGN and
+/// engine/README.md tell why.
+///
+/// A turn, as the server drives it:
+///   TakeIn(); Run(...) for each command; Commit(); then the replies may leave; Housekeeping().
+///
+/// Invariants:
+/// - what the batch holds and what the dirty objects hold is the same;
+/// - a dirty object is in RAM until its commit; what is not in RAM is as the store says;
+/// - counts in `state_` are those of the objects as they are in RAM now; `committed_` those on disk.
+class Keyspace {
+ public:
+  enum class Ran : uint8_t {
+    kDone,     ///< the command has run
+    kWaiting,  ///< it had no effect; run it again when TakeReady gives the waiter back
+    kFailed,   ///< it had no effect: the store could not be read (error()); the reply is an error
+  };
+  enum class Committed : uint8_t {
+    kYes,
+    kStalled,  ///< not yet: RocksDB is behind. Nothing may be published; RetryCommit() later
+    kFailed,   ///< lost: what the turn wrote is gone from RAM, every reply of the turn becomes an error
+  };
+
+  static Result<std::unique_ptr<Keyspace>> Open(KeyspaceOptions options, const Clock& clock);
+  ~Keyspace();
+  Keyspace(const Keyspace&) = delete;
+  Keyspace& operator=(const Keyspace&) = delete;
+
+  // -- Commands ---------------------------------------------------------------------------------------------
+
+  /// Runs `body(Txn&)` with `db` selected. All or nothing: an unwound body leaves no trace.
+  template <typename Body>
+  Ran Run(Waiter& waiter, int db, Body&& body) {
+    if (!BeginRun(waiter, db)) return Ran::kFailed;
+    try {
+      body(txn_);
+    } catch (const Unwind&) {
+      return EndUnwound(waiter);
+    }
+    EndRun(waiter);
+    return Ran::kDone;
+  }
+  /// Why the last Run gave kFailed.
+  const Status& error() const { return error_; }
+
+  /// Runs `job` on a reader thread against a snapshot of all that was executed so far. The waiter is suspended
+  /// until the job is done. Commits what the turn has pending; false (and nothing done) when that is not possible
+  /// now: the waiter is then suspended until it is, and the command runs again.
+  bool Offload(Waiter& waiter, int db, std::function<void(const class SnapshotView&)> job);
+
+  /// Waiters whose wait is over, in the order in which their waits ended. Appends.
+  void TakeReady(std::vector<Waiter*>* ready);
+
+  // -- The turn ---------------------------------------------------------------------------------------------
+
+  /// Takes in what other threads have finished, and the time.
+  void TakeIn();
+  /// The one function that writes: everything since the last commit, as one write batch.
+  Committed Commit();
+  bool pending() const { return batch_.Count() > 0 || state_changed_; }
+  /// A commit is held up by a stall: writes must wait (SuspendWriter), reads of clean objects go on.
+  bool stalled() const { return stalled_; }
+  Committed RetryCommit();
+  /// Suspends a command that writes until the stalled commit is through.
+  void SuspendWriter(Waiter& waiter);
+  /// Not writable: the last commit or sync failed. Writes are refused; TryRecover() is to be called now and then.
+  bool writable() const { return failure_.ok(); }
+  const Status& failure() const { return failure_; }
+  bool TryRecover();
+  /// Slices of background work: eviction, expiry, purging. Bounded to about a millisecond.
+  /// Returns true when there is more to do at once.
+  bool Housekeeping();
+  /// Starts what is due by time (the sweep of the expiry index, the purge); call about ten times a second.
+  void Tick();
+  /// Key changes of the committed turn, for those who listen.
+  void Listen(bool on) { listening_ = on; }
+  std::vector<KeyEvent> TakeEvents() { return std::exchange(events_, {}); }
+
+  // -- Databases --------------------------------------------------------------------------------------------
+
+  int databases() const { return options_.databases; }
+  uint64_t KeyCount(int db) const;
+  uint64_t ExpiryCount(int db) const;
+  /// O(1); rows are purged in the background, RAM is given back in slices.
+  Status FlushDb(int db);
+  Status FlushAll();
+  void SwapDb(int a, int b);
+  /// A random key among those in RAM when all of the database is; otherwise nullopt (ask a snapshot).
+  std::optional<std::string> RandomResidentKey(int db);
+  bool AllResident(int db) const;
+
+  // -- The store --------------------------------------------------------------------------------------------
+
+  /// Syncs the log now. Blocking.
+  Status SyncNow();
+  /// Writes a consistent copy that a server can be started on (`--dir path`), replacing an older one; on a reader
+  /// thread. `done` is called on the keyspace thread.
+  /// kBusy, and nothing started, when what was executed cannot be committed first.
+  Status StartCheckpoint(const std::string& path, std::function<void(Status)> done);
+  /// The same, blocking.
+  Status CheckpointNow(const std::string& path);
+
+  // -- Settings and numbers ---------------------------------------------------------------------------------
+
+  KeyspaceOptions& options() { return options_; }
+  const KeyspaceOptions& options() const { return options_; }
+  void SetHotBytesMax(uint64_t bytes) { options_.hot_bytes_max = bytes; }
+  void SetEviction(const EvictionOptions& eviction);
+  void SetSyncMode(SyncMode mode);
+  void SetActiveExpiry(bool on) { options_.active_expiry = on; }
+
+  const Clock& clock() const { return clock_; }
+  uint64_t now_ms() const { return now_ms_; }
+  HotTier& hot() { return hot_; }
+  const HotTier& hot() const { return hot_; }
+  Store& store() { return *store_; }
+  const Store& store() const { return *store_; }
+  KeyspaceStats& stats() { return stats_; }
+  size_t loads_under_way() const { return loads_.size(); }
+  uint64_t purge_backlog() const { return purge_queue_.size() + state_.dropped.size(); }
+  const Eviction& eviction() const { return eviction_; }
+
+ private:
+  friend class Txn;
+  struct PurgeJob;
+  class Sweeper final : public Waiter {};
+  struct DbCounts {
+    uint64_t keys = 0;
+    uint64_t expires = 0;
+  };
+
+  Keyspace(KeyspaceOptions options, const Clock& clock);
+  Status Start();
+
+  bool BeginRun(Waiter& waiter, int db);
+  Ran EndUnwound(Waiter& waiter);
+  void EndRun(Waiter& waiter);
+  void Unpin(Waiter& waiter);
+  void Wake(Waiter* waiter);
+  void Abandon(Waiter& waiter);
+  void Access(Object* object) { eviction_.OnAccess(object, eviction_.lfu() ? random_() : 0); }
+
+  Committed CommitBatch(bool wait_for_stall);
+  void AfterCommit();
+  void AfterFailure(Status why);
+  void ResetTurn();
+  void EraseIfUseless(Object* object);
+  void SyncEverySecond();
+  Status MakeCheckpoint(const std::string& path) const;
+
+  // Physical databases.
+  static constexpr int kNone = -1;
+  int Physical(int logical) const { return physical_[static_cast<size_t>(logical)]; }
+  int PhysicalForWrite(int logical);
+  int Logical(int physical) const;
+  int FreePhysical();
+  /// All live keys of the database are in RAM: what is not there does not exist.
+  bool AllResidentPhysical(uint16_t physical) const {
+    return hot_.live_count(physical) == (physical < counts_.size() ? counts_[physical].keys : 0);
+  }
+  uint64_t NewObjectId();
+  DbCounts& counts(uint16_t physical) {
+    if (physical >= counts_.size()) counts_.resize(physical + 1u);
+    return counts_[physical];
+  }
+  format::State MakeState() const;
+  void TakeState(const format::State& state);
+
+  // Loads: reads from disk on behalf of commands (loads.cc).
+  Load* StartHeadLoad(Object* object);
+  Load* StartRowLoad(Object* object, RowSpace space, std::string_view row_key);
+  Load* StartRangeLoad(std::unique_ptr<Load> load);
+  Load* AddLoad(std::unique_ptr<Load> load);
+  void WaitFor(Load* load, Waiter* waiter);
+  void SubmitLoads();
+  void Install(Load* load);
+  void InstallHead(Load& load);
+  void InstallRows(Load& load);
+  Status DecodeInto(Object* object, std::string_view value);
+
+  // Slices of background work (housekeeping.cc).
+  bool EvictSlice();
+  bool ReclaimSlice();
+  void StartSweep();
+  bool SweepSlice();
+  void SweepRows(Txn& txn, size_t begin, size_t end);
+  void StartPurge();
+  void FinishPurge(PurgeJob& job);
+  void FinishDropped(PurgeJob& job);
+
+  KeyspaceOptions options_;
+  const Clock& clock_;
+  uint64_t now_ms_ = 0;
+  std::unique_ptr<Store> store_;
+  HotTier hot_;
+  Eviction eviction_;
+  Txn txn_;
+  std::mt19937_64 random_;
+  KeyspaceStats stats_;
+  Status error_;
+
+  // The turn.
+  rocksdb::WriteBatch batch_;
+  std::vector<Txn::Touched> touched_;
+  std::vector<Object*> useless_;
+  std::vector<KeyEvent> events_;
+  bool listening_ = false;
+  uint32_t mark_ = 0;  ///< number of the command in the turn, from 1
+  bool state_changed_ = false;   ///< since it was last put into the batch
+  bool state_in_batch_ = false;
+  std::string state_row_;
+  std::vector<uint64_t> new_purges_;    ///< object ids that this turn gave to the purge
+  std::vector<uint64_t> purged_;        ///< object ids that this turn purged
+  bool stalled_ = false;
+  Status failure_;
+
+  // Databases.
+  std::vector<int> physical_;        ///< by logical; kNone: never written
+  std::vector<DbCounts> counts_;     ///< by physical
+  format::State state_;              ///< next_object_id, next_physical and dropped are current; databases: MakeState
+  format::State committed_;
+  format::State committing_;
+
+  // Waiting.
+  std::unordered_map<Load*, std::unique_ptr<Load>> loads_;
+  std::vector<Load*> unsubmitted_;
+  std::vector<Waiter*> commit_waiters_;
+  std::vector<Waiter*> ready_;
+
+  // Background work.
+  std::unique_ptr<Sweeper> sweeper_;
+  std::string sweep_from_;        ///< expiry index key where the sweep goes on: it never walks over its own deletions
+  std::vector<std::string> due_;  ///< index rows whose time has come
+  size_t due_next_ = 0;
+  size_t sweep_step_ = 1;
+  bool sweeping_ = false;
+  std::vector<uint64_t> purge_queue_;
+  std::string dropped_next_;      ///< metadata key where the purge of the first dropped database goes on
+  bool purging_ = false;          ///< a step is on a reader thread
+  bool purge_again_ = false;
+  size_t reclaim_segment_ = 0;    ///< where dropped databases are being freed in the hot tier
+  bool reclaiming_ = false;
+  bool reclaim_again_ = false;
+
+  // Other threads.
+  ReaderPool readers_;
+  std::atomic<SyncMode> sync_mode_;
+  std::atomic<bool> unsynced_{false};
+  std::atomic<bool> sync_failed_{false};
+  std::mutex sync_mutex_;
+  std::condition_variable sync_condition_;
+  Status sync_error_;  ///< under sync_mutex_
+  bool stopping_ = false;  ///< under sync_mutex_
+  std::thread sync_thread_;
+};
+
+}  // namespace thermocline

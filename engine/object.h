@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "encoding/format.h"
+#include "engine/row_tree.h"
+
+namespace thermocline {
+
+using format::ObjectType;
+using format::StringEncoding;
+
+/// Rows of an object lie in up to two ordered spaces; see encoding/format.h for what each type keeps where.
+enum class RowSpace : uint8_t { kFields, kScores };
+
+struct Load;
+
+/// What an object with rows has beyond its head: collections, and strings that are kept in chunks.
+struct ObjectRows {
+  uint64_t id = 0;             ///< 0: packed (all rows inside the metadata row)
+  format::CollectionBody body; ///< of a chunked string: aux0 is its size in bytes
+  RowTree fields;
+  RowTree scores;
+  std::vector<Load*> loads;    ///< row reads under way; while there are any, dummies must stay
+  size_t accounted_bytes = 0;  ///< what the hot tier's account holds for the rows
+
+  RowTree& tree(RowSpace space) { return space == RowSpace::kFields ? fields : scores; }
+};
+
+/// One key in RAM. Allocated with its key behind it; its address is stable until the hot tier frees it.
+/// Owned by the hot tier; used on the keyspace thread only.
+struct Object {
+  enum class State : uint8_t {
+    kLive,     ///< the key exists (its time may have come)
+    kAbsent,   ///< the key is known not to exist; kept while that is uncommitted or somebody waits
+    kLoading,  ///< the head is being read; `load` says by which read
+    kCold,     ///< nothing is known: as if the key were not in the hot tier
+  };
+
+  uint64_t expire_at_ms = 0;  ///< 0: never
+  union {
+    char* value = nullptr;  ///< live string, not in chunks: malloc'd, value_size bytes
+    ObjectRows* rows;       ///< live with has_rows
+    Load* load;             ///< kLoading
+  };
+  uint32_t value_size = 0;
+  uint32_t key_size = 0;
+  uint32_t access = 0;  ///< when it was used last, or how often; by eviction policy (engine/eviction.h)
+  uint32_t mark = 0;    ///< the command that wrote it last in this turn; 0: clean, that is, as on disk
+  uint16_t db = 0;      ///< physical
+  ObjectType type = ObjectType::kString;
+  State state : 2 = State::kCold;
+  StringEncoding encoding : 2 = StringEncoding::kAuto;
+  bool has_rows : 1 = false;
+  uint16_t pins = 0;  ///< commands that wait and need it in RAM
+
+  std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
+  std::string_view inline_value() const { return {value, value_size}; }
+  bool live() const { return state == State::kLive; }
+  bool dirty() const { return mark != 0; }
+};
+static_assert(sizeof(Object) == 40, "an object is the price of every resident key");
+
+}  // namespace thermocline

@@ -1,0 +1,110 @@
+#include "engine/rocksdb_options.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/rate_limiter.h>
+#include <rocksdb/statistics.h>
+#include <rocksdb/table.h>
+
+namespace thermocline {
+
+rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, std::shared_ptr<rocksdb::Statistics> statistics) {
+  rocksdb::DBOptions db;
+  db.create_if_missing = true;
+  db.create_missing_column_families = true;
+  if (options.env != nullptr) db.env = options.env;
+  db.max_open_files = options.open_files_max;  // all tables stay open: a cold read must not begin with an open()
+  db.max_background_jobs = options.background_jobs;
+  db.max_subcompactions = 1;  // few cores: leave them to reads and to the keyspace thread
+  db.statistics = std::move(statistics);
+  db.stats_dump_period_sec = 0;     // INFO shows them
+  db.stats_persist_period_sec = 0;  // no rows of RocksDB's own beside ours
+  db.keep_log_file_num = 3;
+  db.max_log_file_size = 8 << 20;
+  db.max_manifest_file_size = 16 << 20;
+
+  // One thread writes, one batch per turn: nothing to gather, nobody to wait for, no atomic inserts.
+  db.allow_concurrent_memtable_write = false;
+  db.enable_write_thread_adaptive_yield = false;
+
+  // The log is synced by appendfsync, not by size. A bound on its length bounds the time of a restart.
+  db.max_total_wal_size = 8 * options.write_buffer_bytes;
+  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // A restart keeps what it replayed in memtables instead of writing small tables first.
+  db.avoid_flush_during_recovery = true;
+  db.bytes_per_sync = 1 << 20;  // tables reach the disk evenly, not in one burst at their end
+  // Obsolete files are deleted by background threads, never on the reader that held them last.
+  db.avoid_unnecessary_blocking_io = true;
+  // A full disk is noticed and retried by the keyspace's own timer, which also tells the clients.
+  db.max_bgerror_resume_count = 2147483647;
+  if (options.rate_limit_bytes_per_second > 0) {
+    // Only writes of flush and compaction are limited; flush has the higher priority.
+    db.rate_limiter.reset(rocksdb::NewGenericRateLimiter(static_cast<int64_t>(options.rate_limit_bytes_per_second),
+                                                         100'000, 10, rocksdb::RateLimiter::Mode::kWritesOnly,
+                                                         /*auto_tuned=*/false));
+  }
+  return db;
+}
+
+rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions& options,
+                                               std::shared_ptr<rocksdb::Cache> block_cache) {
+  rocksdb::ColumnFamilyOptions cf;
+  // A memtable that fits the CPU's cache costs half as much per put as one of 64 MiB (measured, see DESIGN). Four
+  // of them ride out a compaction before writes are slowed.
+  cf.write_buffer_size = family == Family::kSystem ? std::min<uint64_t>(options.write_buffer_bytes, 1 << 20)
+                                                   : options.write_buffer_bytes;
+  cf.max_write_buffer_number = 4;
+  cf.min_write_buffer_number_to_merge = 1;
+  cf.arena_block_size = 256 << 10;  // an idle family costs little
+
+  // Small tables come often with small memtables: let more of them gather before a compaction or a slow-down. The
+  // bloom filters keep point reads cheap meanwhile.
+  cf.level0_file_num_compaction_trigger = 4;
+  cf.level0_slowdown_writes_trigger = 24;
+  cf.level0_stop_writes_trigger = 40;
+  cf.target_file_size_base = 32 << 20;
+  cf.max_bytes_for_level_base = 256 << 20;
+  // Levels are sized from the last one upwards: space amplification stays near 1.1 at any size.
+  cf.level_compaction_dynamic_level_bytes = true;
+
+  cf.compression = rocksdb::kLZ4Compression;
+  cf.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression, rocksdb::kLZ4Compression};
+  // Most data is at the bottom and is written there once: worth the stronger codec.
+  if (options.zstd_bottom) cf.bottommost_compression = rocksdb::kZSTD;
+
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = std::move(block_cache);
+  table.block_size = 8 << 10;   // a packed object or an inline string is one block, hence one disk read
+  table.format_version = 5;     // the faster filters
+  table.checksum = rocksdb::kXXH3;
+  // Whole-key filters: every read that matters is a point read. Ribbon saves a third of a Bloom filter's memory
+  // for more CPU at build time; the upper levels, rebuilt all the time, keep Bloom.
+  table.filter_policy.reset(rocksdb::NewRibbonFilterPolicy(10, /*bloom_before_level=*/2));
+  table.whole_key_filtering = true;
+  table.optimize_filters_for_memory = true;
+  // Indexes and filters live in the one cache that is budgeted, above data blocks; those of level 0 are pinned.
+  table.cache_index_and_filter_blocks = true;
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  // A hash index in each data block spares the binary search of point reads.
+  table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
+  cf.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+
+  // Misses are common (SET of a new key asks first), so the last level keeps its filters too.
+  cf.optimize_filters_for_hits = false;
+
+  // Mid-size values stay out of the tree: compaction does not rewrite them, and a key's row stays small.
+  if (options.blob_bytes_min > 0 && (family == Family::kMetadata || family == Family::kFields)) {
+    cf.enable_blob_files = true;
+    cf.min_blob_size = options.blob_bytes_min;
+    cf.blob_file_size = 128 << 20;
+    cf.blob_compression_type = rocksdb::kLZ4Compression;
+    cf.enable_blob_garbage_collection = true;
+    cf.blob_garbage_collection_age_cutoff = 0.25;
+    cf.blob_garbage_collection_force_threshold = 0.5;
+  }
+  return cf;
+}
+
+}  // namespace thermocline

@@ -1,0 +1,86 @@
+#include "engine/snapshot.h"
+
+#include <random>
+
+namespace thermocline {
+
+namespace {
+
+/// The smallest key that does not begin with `prefix`; empty: there is none.
+std::string PrefixEnd(std::string prefix) {
+  while (!prefix.empty() && static_cast<uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
+  if (!prefix.empty()) prefix.back() = static_cast<char>(static_cast<uint8_t>(prefix.back()) + 1);
+  return prefix;
+}
+
+}  // namespace
+
+Store::ScanIterator SnapshotView::Scan(std::string_view prefix) const {
+  Store::ScanOptions options;
+  options.snapshot = snapshot_.get();
+  // What a scan passes over is not what anybody will ask for next.
+  options.fill_cache = false;
+  format::AppendMetadataKey(options.lower, static_cast<uint16_t>(physical_), prefix);
+  options.upper = PrefixEnd(options.lower);
+  return store_.Scan(Family::kMetadata, std::move(options));
+}
+
+Status SnapshotView::ForEachKey(std::string_view prefix, std::string_view from,
+                                const std::function<bool(const Key& key, bool expired)>& visit) const {
+  if (physical_ < 0) return {};
+  const Store::ScanIterator scan = Scan(prefix);
+  rocksdb::Iterator& it = *scan.it;
+  std::string start;
+  format::AppendMetadataKey(start, static_cast<uint16_t>(physical_), from);
+  for (it.Seek(start); it.Valid(); it.Next()) {
+    std::string_view value = ToView(it.value());
+    Key key{ToView(it.key()).substr(2), {}, value.size()};
+    if (Status s = format::DecodeHead(value, &key.head); !s.ok()) return s;
+    if (!visit(key, Expired(key.head))) return {};
+  }
+  return Store::ToStatus(it.status());
+}
+
+Result<std::optional<std::string>> SnapshotView::RandomKey(uint64_t seed) const {
+  if (physical_ < 0) return std::optional<std::string>();
+  std::mt19937_64 random(seed);
+  const Store::ScanIterator scan = Scan({});
+  rocksdb::Iterator& it = *scan.it;
+  std::string prefix = scan.options->lower;
+  const size_t base = prefix.size();
+  constexpr int kLevelsMax = 64;  // the rest of a long key is taken as it comes
+  for (int level = 0; level < kLevelsMax; ++level) {
+    // One candidate per next byte: each branch replaces the chosen one with chance 1/n.
+    std::string chosen;
+    uint64_t branches = 0;
+    for (it.Seek(prefix); it.Valid() && it.key().starts_with(prefix);) {
+      if (random() % ++branches == 0) chosen = it.key().ToString();
+      if (it.key().size() == prefix.size()) {
+        it.Next();  // the key that is the prefix itself
+        continue;
+      }
+      const std::string next = PrefixEnd(it.key().ToString().substr(0, prefix.size() + 1));
+      if (next.empty()) break;
+      it.Seek(next);
+    }
+    if (branches == 0 || chosen.size() <= prefix.size() || level + 1 == kLevelsMax) {
+      prefix = chosen.empty() ? prefix : chosen;
+      break;
+    }
+    prefix = chosen.substr(0, prefix.size() + 1);
+  }
+  // Step over keys that have expired; start again at the front when the end is reached.
+  for (int round = 0; round < 2; ++round) {
+    int steps = 0;
+    for (it.Seek(round == 0 ? prefix : scan.options->lower); it.Valid() && steps < 10000; it.Next(), ++steps) {
+      std::string_view value = ToView(it.value());
+      format::Head head;
+      if (Status s = format::DecodeHead(value, &head); !s.ok()) return s;
+      if (!Expired(head)) return std::optional<std::string>(it.key().ToString().substr(base));
+    }
+  }
+  if (!it.status().ok()) return Store::ToStatus(it.status());
+  return std::optional<std::string>();
+}
+
+}  // namespace thermocline

@@ -1,0 +1,267 @@
+#include "engine/store.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/rate_limiter.h>
+#include <rocksdb/snapshot.h>
+#include <rocksdb/statistics.h>
+#include <rocksdb/utilities/checkpoint.h>
+
+#include <mutex>
+#include <set>
+
+#include "encoding/format.h"
+#include "engine/rocksdb_options.h"
+
+namespace thermocline {
+
+namespace {
+
+constexpr const char* kFamilyNames[kFamilies] = {"default", "metadata", "fields", "scores"};
+
+}  // namespace
+
+/// Counts the families that RocksDB slows or stops, so that the keyspace need not ask before every write.
+class StallListener final : public rocksdb::EventListener {
+ public:
+  explicit StallListener(Store* store) : store_(store) {}
+  void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (info.condition.cur == rocksdb::WriteStallCondition::kNormal) {
+        stalled_.erase(info.cf_name);
+      } else {
+        stalled_.insert(info.cf_name);
+      }
+      store_->stalled_families_ = static_cast<int>(stalled_.size());
+    }
+    if (store_->on_stall_change_) store_->on_stall_change_();
+  }
+
+ private:
+  Store* const store_;
+  std::mutex mutex_;
+  std::set<std::string> stalled_;
+};
+
+Status Store::ToStatus(const rocksdb::Status& status) {
+  if (status.ok()) return {};
+  const std::string text = status.ToString();
+  if (status.IsCorruption()) return {Code::kCorruption, text};
+  if (status.IsBusy() || status.IsTryAgain() || status.IsIncomplete()) return {Code::kBusy, text};
+  return {Code::kIoError, text};
+}
+
+Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreOptions& options,
+                                           std::function<void()> on_stall_change) {
+  auto store = std::unique_ptr<Store>(new Store());
+  store->path_ = path;
+  store->on_stall_change_ = std::move(on_stall_change);
+  store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/-1,
+                                             /*strict_capacity_limit=*/false, /*high_pri_pool_ratio=*/0.5);
+  store->statistics_ = rocksdb::CreateDBStatistics();
+  // Counters only: a timer on each read would cost as much as a read from RAM.
+  store->statistics_->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
+
+  rocksdb::DBOptions db_options = MakeDbOptions(options, store->statistics_);
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (int i = 0; i < kFamilies; ++i) {
+    families.emplace_back(kFamilyNames[i],
+                          MakeFamilyOptions(static_cast<Family>(i), options, store->block_cache_));
+  }
+
+  // Look at the version first, read-only: a directory of a newer format is not touched.
+  std::vector<std::string> existing;
+  const bool exists = rocksdb::DB::ListColumnFamilies(db_options, path, &existing).ok();
+  if (exists) {
+    rocksdb::DB* raw = nullptr;
+    rocksdb::DBOptions peek = db_options;
+    peek.create_if_missing = false;
+    peek.statistics = nullptr;
+    const std::vector<rocksdb::ColumnFamilyDescriptor> only_default = {families[0]};
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::Status s = rocksdb::DB::OpenForReadOnly(peek, path, only_default, &handles, &raw);
+    if (!s.ok()) return ToStatus(s);
+    const std::unique_ptr<rocksdb::DB> reader(raw);
+    std::string value;
+    s = reader->Get({}, handles[0], ToSlice(format::kVersionKey), &value);
+    for (rocksdb::ColumnFamilyHandle* handle : handles) reader->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+    if (!s.ok() && !s.IsNotFound()) return ToStatus(s);
+    if (s.ok()) {
+      uint32_t version;
+      std::string_view program;
+      if (Status bad = format::DecodeVersion(value, &version, &program); !bad.ok()) return bad;
+      if (version > format::kFormatVersion) {
+        return {Code::kNotSupported,
+                "the data in " + path + " has format version " + std::to_string(version) + " (written by " +
+                    std::string(program) + "); this program reads up to version " +
+                    std::to_string(format::kFormatVersion) + ". Nothing was changed"};
+      }
+    } else if (existing.size() > 1) {
+      return {Code::kCorruption, "the database in " + path + " has no version row: not written by Thermocline"};
+    }
+  }
+
+  db_options.listeners.push_back(std::make_shared<StallListener>(store.get()));
+  rocksdb::DB* raw = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::Status s = rocksdb::DB::Open(db_options, path, families, &handles, &raw);
+  if (!s.ok()) return ToStatus(s);
+  store->db_.reset(raw);
+  for (int i = 0; i < kFamilies; ++i) store->handles_[i] = handles[static_cast<size_t>(i)];
+
+  rocksdb::PinnableSlice version;
+  Status why;
+  const Found found = store->Get(Family::kSystem, format::kVersionKey, &version, &why);
+  if (found == Found::kError) return why;
+  if (found == Found::kNo) {
+    std::string value;
+    format::AppendVersion(value, format::kFormatVersion, "thermocline");
+    rocksdb::WriteOptions write;
+    write.sync = true;
+    s = store->db_->Put(write, store->handle(Family::kSystem), ToSlice(format::kVersionKey), value);
+    if (!s.ok()) return ToStatus(s);
+  }
+  return store;
+}
+
+Store::~Store() {
+  if (db_ == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+    if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  }
+  // Nothing is lost when closing fails: all that was acknowledged is in the log.
+  db_->Close().PermitUncheckedError();
+}
+
+Store::Wrote Store::Write(rocksdb::WriteBatch& batch, bool sync, Status* why) {
+  rocksdb::WriteOptions options;
+  options.sync = sync;
+  options.no_slowdown = true;
+  const rocksdb::Status s = db_->Write(options, &batch);
+  if (s.ok()) return Wrote::kYes;
+  if (s.IsIncomplete()) return Wrote::kStalled;
+  *why = ToStatus(s);
+  return Wrote::kFailed;
+}
+
+Status Store::Recover() {
+  // Resume flushes the memtables and starts a new log file, so that nothing is appended behind a torn record.
+  if (Status s = ToStatus(db_->Resume()); !s.ok()) return s;
+  return Sync();
+}
+
+Status Store::Sync() { return ToStatus(db_->SyncWAL()); }
+
+namespace {
+
+Store::Found ToFound(const rocksdb::Status& s, Status* why) {
+  if (s.ok()) return Store::Found::kYes;
+  if (s.IsNotFound()) return Store::Found::kNo;
+  if (s.IsIncomplete()) return Store::Found::kNeedsDisk;
+  *why = Store::ToStatus(s);
+  return Store::Found::kError;
+}
+
+}  // namespace
+
+Store::Found Store::GetCached(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const {
+  rocksdb::ReadOptions options;
+  options.read_tier = rocksdb::kBlockCacheTier;
+  return ToFound(db_->Get(options, handle(family), ToSlice(key), value), why);
+}
+
+Store::Found Store::Get(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const {
+  return ToFound(db_->Get({}, handle(family), ToSlice(key), value), why);
+}
+
+void Store::MultiGet(Family family, const std::vector<std::string_view>& keys,
+                     std::vector<rocksdb::PinnableSlice>* values, std::vector<Found>* found,
+                     std::vector<Status>* why) const {
+  std::vector<rocksdb::Slice> slices;
+  slices.reserve(keys.size());
+  for (const std::string_view key : keys) slices.push_back(ToSlice(key));
+  std::vector<rocksdb::Status> statuses(keys.size());
+  values->resize(keys.size());
+  found->resize(keys.size());
+  why->resize(keys.size());
+  db_->MultiGet({}, handle(family), keys.size(), slices.data(), values->data(), statuses.data());
+  for (size_t i = 0; i < keys.size(); ++i) (*found)[i] = ToFound(statuses[i], &(*why)[i]);
+}
+
+Store::ScanIterator Store::Scan(Family family, ScanOptions scan) const {
+  ScanIterator result;
+  result.options = std::make_unique<ScanOptions>(std::move(scan));
+  result.bounds = std::make_unique<rocksdb::Slice[]>(2);
+  rocksdb::ReadOptions options;
+  options.snapshot = result.options->snapshot;
+  options.fill_cache = result.options->fill_cache;
+  if (result.options->cached_only) options.read_tier = rocksdb::kBlockCacheTier;
+  if (!result.options->lower.empty()) {
+    result.bounds[0] = result.options->lower;
+    options.iterate_lower_bound = &result.bounds[0];
+  }
+  if (!result.options->upper.empty()) {
+    result.bounds[1] = result.options->upper;
+    options.iterate_upper_bound = &result.bounds[1];
+  }
+  result.it.reset(db_->NewIterator(options, handle(family)));
+  return result;
+}
+
+std::shared_ptr<const rocksdb::Snapshot> Store::TakeSnapshot() const {
+  rocksdb::DB* db = db_.get();
+  return {db->GetSnapshot(), [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); }};
+}
+
+Status Store::Checkpoint(const std::string& path) const {
+  rocksdb::Checkpoint* raw = nullptr;
+  rocksdb::Status s = rocksdb::Checkpoint::Create(db_.get(), &raw);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+  if (s.ok()) s = checkpoint->CreateCheckpoint(path);
+  return ToStatus(s);
+}
+
+uint64_t Store::IntProperty(Family family, const std::string& name) const {
+  uint64_t value = 0;
+  db_->GetIntProperty(handle(family), name, &value);
+  return value;
+}
+
+std::string Store::TextProperty(Family family, const std::string& name) const {
+  std::string value;
+  db_->GetProperty(handle(family), name, &value);
+  return value;
+}
+
+uint64_t Store::Ticker(uint32_t ticker) const { return statistics_->getTickerCount(ticker); }
+
+uint64_t Store::block_cache_usage_bytes() const { return block_cache_->GetUsage(); }
+
+uint64_t Store::memtable_bytes() const {
+  uint64_t sum = 0;
+  for (int i = 0; i < kFamilies; ++i) {
+    sum += IntProperty(static_cast<Family>(i), rocksdb::DB::Properties::kSizeAllMemTables);
+  }
+  return sum;
+}
+
+uint64_t Store::disk_bytes() const {
+  uint64_t sum = 0;
+  for (int i = 0; i < kFamilies; ++i) {
+    const auto family = static_cast<Family>(i);
+    sum += IntProperty(family, rocksdb::DB::Properties::kTotalSstFilesSize);
+    sum += IntProperty(family, rocksdb::DB::Properties::kTotalBlobFileSize);
+  }
+  return sum;
+}
+
+bool Store::SetRateLimit(uint64_t bytes_per_second) {
+  const std::shared_ptr<rocksdb::RateLimiter> limiter = db_->GetDBOptions().rate_limiter;
+  if (limiter == nullptr || bytes_per_second == 0) return false;
+  limiter->SetBytesPerSecond(static_cast<int64_t>(bytes_per_second));
+  return true;
+}
+
+}  // namespace thermocline

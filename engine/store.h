@@ -1,0 +1,133 @@
+#pragma once
+
+#include <rocksdb/iterator.h>
+#include <rocksdb/slice.h>
+#include <rocksdb/write_batch.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "encoding/status.h"
+
+namespace rocksdb {
+class DB;
+class Env;
+class Cache;
+class ColumnFamilyHandle;
+class Snapshot;
+class Statistics;
+}  // namespace rocksdb
+
+namespace thermocline {
+
+/// Column families; see encoding/format.h for what is in them.
+enum class Family : uint8_t { kSystem, kMetadata, kFields, kScores };
+inline constexpr int kFamilies = 4;
+
+inline rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
+inline std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+/// What an operator may set of RocksDB; engine/rocksdb_options.cc has the rest, each with its reason.
+struct StoreOptions {
+  uint64_t block_cache_bytes = 64 << 20;
+  uint64_t write_buffer_bytes = 16 << 20;        ///< one memtable of one family
+  int background_jobs = 2;                       ///< flush and compaction threads
+  uint64_t rate_limit_bytes_per_second = 0;      ///< of flush and compaction; 0: none
+  bool zstd_bottom = true;
+  uint64_t blob_bytes_min = 4096;                ///< values from this size go to blob files; 0: none do
+  int open_files_max = -1;
+  rocksdb::Env* env = nullptr;                   ///< for tests that inject faults; nullptr: the machine's
+};
+
+/// The RocksDB database of one directory: opened, checked, written, read, synced. Knows families and bytes, but
+/// not what the rows mean. Thread-safe, except Write, which one thread may call.
+class Store {
+ public:
+  enum class Found : uint8_t { kYes, kNo, kNeedsDisk, kError };
+  enum class Wrote : uint8_t {
+    kYes,
+    kStalled,  ///< RocksDB cannot take more for now (flush or compaction is behind); nothing was written
+    kFailed,   ///< the disk failed or is full; the log's state is unknown until Recover() succeeds
+  };
+
+  /// Opens or creates the database at `path`. Refuses, and touches nothing, when its format version is newer.
+  /// `on_stall_change` is called from RocksDB's threads whenever stalled() may have changed.
+  static Result<std::unique_ptr<Store>> Open(const std::string& path, const StoreOptions& options,
+                                             std::function<void()> on_stall_change);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  rocksdb::ColumnFamilyHandle* handle(Family family) const { return handles_[static_cast<int>(family)]; }
+
+  /// Writes `batch` with one log write; with `sync` it is on the platter before this returns. Never waits for
+  /// flush or compaction. `why` is set when kFailed.
+  Wrote Write(rocksdb::WriteBatch& batch, bool sync, Status* why);
+  /// Writers should hold back. Changes on RocksDB's threads.
+  bool stalled() const { return stalled_families_.load(std::memory_order_relaxed) > 0; }
+  /// After a failed write: brings the database back to a state that can be written, without losing what was
+  /// acknowledged. Blocking; call again later when it fails.
+  Status Recover();
+  /// Makes all that was written so far durable. Blocking; any thread.
+  Status Sync();
+
+  /// Reads without touching the disk: kNeedsDisk when the caches do not hold the answer.
+  Found GetCached(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const;
+  /// Reads, from the disk if need be. Blocking. Never kNeedsDisk.
+  Found Get(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const;
+  /// Reads several keys of one family, from the disk if need be, in one call to RocksDB.
+  void MultiGet(Family family, const std::vector<std::string_view>& keys, std::vector<rocksdb::PinnableSlice>* values,
+                std::vector<Found>* found, std::vector<Status>* why) const;
+
+  struct ScanOptions {
+    const rocksdb::Snapshot* snapshot = nullptr;
+    bool cached_only = false;   ///< the iterator becomes Incomplete where disk is needed
+    bool fill_cache = true;     ///< false for scans over data that nobody asked for by key
+    std::string lower;          ///< inclusive; empty: none. Both must outlive the iterator: kept by ScanIterator.
+    std::string upper;          ///< exclusive; empty: none
+  };
+  /// An iterator together with the bounds that it refers to.
+  struct ScanIterator {
+    std::unique_ptr<ScanOptions> options;
+    std::unique_ptr<rocksdb::Slice[]> bounds;
+    std::unique_ptr<rocksdb::Iterator> it;
+  };
+  ScanIterator Scan(Family family, ScanOptions options) const;
+
+  /// A consistent view of everything written so far. Released when the handle goes; any thread.
+  std::shared_ptr<const rocksdb::Snapshot> TakeSnapshot() const;
+
+  /// A consistent copy at `path` (which must not exist) that can be opened by itself; hard links where possible.
+  Status Checkpoint(const std::string& path) const;
+
+  /// RocksDB's own numbers, for INFO and MEMORY.
+  uint64_t IntProperty(Family family, const std::string& name) const;
+  std::string TextProperty(Family family, const std::string& name) const;
+  uint64_t Ticker(uint32_t ticker) const;
+  uint64_t block_cache_usage_bytes() const;
+  uint64_t memtable_bytes() const;
+  uint64_t disk_bytes() const;
+  bool SetRateLimit(uint64_t bytes_per_second);
+
+  static Status ToStatus(const rocksdb::Status& status);
+
+ private:
+  friend class StallListener;
+  Store() = default;
+
+  std::string path_;
+  std::shared_ptr<rocksdb::Cache> block_cache_;
+  std::shared_ptr<rocksdb::Statistics> statistics_;
+  std::unique_ptr<rocksdb::DB> db_;
+  rocksdb::ColumnFamilyHandle* handles_[kFamilies] = {};
+  std::atomic<int> stalled_families_{0};
+  std::function<void()> on_stall_change_;
+};
+
+}  // namespace thermocline

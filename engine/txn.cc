@@ -1,0 +1,623 @@
+#include "engine/txn.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/keyspace.h"
+
+namespace thermocline {
+
+namespace {
+
+// A scan that meets unknown rows loads at least this many at a time, and never more than the other number.
+constexpr size_t kScanRowsMin = 128;
+constexpr size_t kScanRowsMax = 64 << 10;
+
+}  // namespace
+
+uint64_t Txn::now_ms() const { return keyspace_.now_ms_; }
+
+// ---- The command -------------------------------------------------------------------------------------------
+
+void Txn::Begin(Waiter* waiter, int db) {
+  waiter_ = waiter;
+  db_ = db;
+  first_touched_ = keyspace_.touched_.size();
+  first_event_ = keyspace_.events_.size();
+  first_purge_ = keyspace_.new_purges_.size();
+  save_point_ = false;
+  ++keyspace_.mark_;
+}
+
+void Txn::Suspend() {
+  keyspace_.SubmitLoads();
+  throw Unwind{};
+}
+
+rocksdb::WriteBatch& Txn::batch() {
+  // Rows may reach the batch before the command is over; the save point lets them be taken back.
+  if (!save_point_) {
+    keyspace_.batch_.SetSavePoint();
+    save_point_ = true;
+  }
+  return keyspace_.batch_;
+}
+
+Txn::Touched& Txn::Touch(Object* object) {
+  Keyspace& k = keyspace_;
+  CHECK(!k.stalled_ && k.failure_.ok());
+  if (object->mark == k.mark_) {
+    for (size_t i = k.touched_.size(); i-- > first_touched_;) {
+      if (k.touched_[i].object == object) return k.touched_[i];
+    }
+  }
+  k.touched_.push_back({object, object->live(), object->live() && object->expire_at_ms != 0, object->dirty(), false});
+  object->mark = k.mark_;
+  return k.touched_.back();
+}
+
+void Txn::Finish() {
+  Keyspace& k = keyspace_;
+  for (size_t i = first_touched_; i < k.touched_.size(); ++i) {
+    Object* object = k.touched_[i].object;
+    if (object->live() && object->has_rows) {
+      if (object->type != ObjectType::kString && SpreadOrPack(object)) k.touched_[i].head_changed = true;
+      k.hot_.Recount(object);
+    }
+    const Touched& touched = k.touched_[i];
+    // A key that came and went within the turn was never on disk.
+    if (!object->live() && !touched.was_live && !touched.was_dirty) continue;
+    if (touched.head_changed) WriteHead(object);
+  }
+  if (save_point_) k.batch_.PopSavePoint().PermitUncheckedError();
+}
+
+void Txn::TakeBack() {
+  Keyspace& k = keyspace_;
+  if (save_point_) k.batch_.RollbackToSavePoint().PermitUncheckedError();
+  k.events_.resize(first_event_);
+  k.new_purges_.resize(first_purge_);
+  const std::vector<Touched> mine(k.touched_.begin() + static_cast<ptrdiff_t>(first_touched_), k.touched_.end());
+  k.touched_.resize(first_touched_);
+  bool earlier = false;
+  for (const Touched& touched : mine) {
+    Object* object = touched.object;
+    Keyspace::DbCounts& counts = k.counts(object->db);
+    counts.keys += uint64_t{touched.was_live} - uint64_t{object->live()};
+    counts.expires += uint64_t{touched.had_expiry} - uint64_t{object->live() && object->expire_at_ms != 0};
+    earlier |= touched.was_dirty;
+    object->mark = 0;
+    ++object->pins;
+    k.hot_.BecomeCold(object);  // what it was is on disk, or about to be
+  }
+  // What earlier commands of the turn wrote to these objects is now in the batch alone: it must reach the disk
+  // before anybody looks.
+  if (earlier) (void)k.CommitBatch(/*wait_for_stall=*/true);
+  for (const Touched& touched : mine) {
+    --touched.object->pins;
+    k.EraseIfUseless(touched.object);
+  }
+}
+
+// ---- Objects -----------------------------------------------------------------------------------------------
+
+Object* Txn::Lookup(uint16_t physical, std::string_view key, bool* missing) {
+  Keyspace& k = keyspace_;
+  *missing = false;
+  Object* object = k.hot_.Find(physical, key);
+  if (object != nullptr && object->state != Object::State::kCold) {
+    if (k.stalled_ && object->dirty()) {
+      // It shows a write that is not in the log yet, and nobody may see that.
+      k.commit_waiters_.push_back(waiter_);
+      ++waiter_->pending_;
+      throw Unwind{};
+    }
+    ++k.stats_.hot_hits;
+    return object;
+  }
+  if (object == nullptr && k.AllResidentPhysical(physical)) {
+    *missing = true;
+    return nullptr;
+  }
+  key_buffer_.clear();
+  format::AppendMetadataKey(key_buffer_, physical, key);
+  rocksdb::PinnableSlice value;
+  switch (k.store_->GetCached(Family::kMetadata, key_buffer_, &value, &k.error_)) {
+    case Store::Found::kYes:
+      ++k.stats_.cached_reads;
+      if (object == nullptr) object = k.hot_.Insert(physical, key);
+      if (Status s = k.DecodeInto(object, ToView(value)); !s.ok()) {
+        k.EraseIfUseless(object);
+        k.error_ = s;
+        throw Unwind{};
+      }
+      return object;
+    case Store::Found::kNo:
+      ++k.stats_.cached_reads;
+      if (object != nullptr) {
+        k.hot_.BecomeAbsent(object);
+        return object;
+      }
+      *missing = true;
+      return nullptr;
+    case Store::Found::kNeedsDisk:
+      if (object == nullptr) object = k.hot_.Insert(physical, key);
+      k.StartHeadLoad(object);
+      return object;
+    case Store::Found::kError:
+      break;
+  }
+  throw Unwind{};
+}
+
+Object* Txn::Known(std::string_view key) {
+  const int physical = keyspace_.Physical(db_);
+  if (physical == Keyspace::kNone) return nullptr;
+  bool missing;
+  Object* object = Lookup(static_cast<uint16_t>(physical), key, &missing);
+  if (missing) return nullptr;
+  if (object->state == Object::State::kLoading) {
+    keyspace_.WaitFor(object->load, waiter_);
+    Suspend();
+  }
+  return object;
+}
+
+void Txn::Prefetch(std::span<const std::string_view> keys) {
+  if (keyspace_.AllResident(db_)) return;
+  StartLoading(keys);
+  WaitForLoading();
+}
+
+void Txn::StartLoading(std::span<const std::string_view> keys) {
+  const int physical = keyspace_.Physical(db_);
+  if (physical == Keyspace::kNone) return;
+  for (const std::string_view key : keys) {
+    bool missing;
+    const Object* object = Lookup(static_cast<uint16_t>(physical), key, &missing);
+    if (!missing && object->state == Object::State::kLoading) keyspace_.WaitFor(object->load, waiter_);
+  }
+}
+
+void Txn::WaitForLoading() {
+  if (waiter_->pending_ > 0) Suspend();
+}
+
+bool Txn::ExpireIfDue(Object* object) {
+  if (!object->live() || object->expire_at_ms == 0 || now_ms() <= object->expire_at_ms) return false;
+  // While nothing can be written the key only looks as if it were gone; it goes later.
+  if (keyspace_.stalled_ || !keyspace_.failure_.ok()) return true;
+  Remove(object);
+  ++keyspace_.stats_.expired_keys;
+  Changed(object, EventClass::kExpired, "expired");
+  return true;
+}
+
+Object* Txn::Find(std::string_view key, Access access) {
+  Object* object = Known(key);
+  if (object == nullptr || !object->live() || ExpireIfDue(object)) {
+    if (access == Access::kUse) ++keyspace_.stats_.keyspace_misses;
+    return nullptr;
+  }
+  if (access == Access::kUse) {
+    ++keyspace_.stats_.keyspace_hits;
+    keyspace_.Access(object);
+  }
+  return object;
+}
+
+Result<Object*> Txn::Find(std::string_view key, ObjectType type) {
+  Object* object = Find(key);
+  if (object != nullptr && object->type != type) return Code::kWrongType;
+  return object;
+}
+
+Object* Txn::ForWrite(std::string_view key) {
+  Object* object = Known(key);
+  if (object == nullptr) {
+    const int physical = keyspace_.PhysicalForWrite(db_);
+    object = keyspace_.hot_.Insert(static_cast<uint16_t>(physical), key);
+    keyspace_.hot_.BecomeAbsent(object);
+    keyspace_.eviction_.OnCreate(object);
+    // From here on the entry must be noticed, or nobody would free it.
+    Touch(object);
+  } else {
+    ExpireIfDue(object);
+  }
+  keyspace_.Access(object);
+  return object;
+}
+
+Result<Object*> Txn::ForWrite(std::string_view key, ObjectType type) {
+  Object* object = ForWrite(key);
+  if (object->live() && object->type != type) return Code::kWrongType;
+  return object;
+}
+
+/// Lets go of the rows of an object that is about to become something else; counts follow.
+void Txn::DropValue(Object* object) {
+  if (!object->live()) return;
+  if (object->has_rows && object->rows->id != 0) {
+    key_buffer_.clear();
+    format::AppendPurgeKey(key_buffer_, object->rows->id);
+    value_buffer_.clear();
+    AppendVarint(value_buffer_, object->rows->body.count);
+    batch().Put(keyspace_.store_->handle(Family::kSystem), key_buffer_, value_buffer_).PermitUncheckedError();
+    keyspace_.new_purges_.push_back(object->rows->id);
+  }
+  Keyspace::DbCounts& counts = keyspace_.counts(object->db);
+  --counts.keys;
+  if (object->expire_at_ms != 0) --counts.expires;
+  keyspace_.state_changed_ = true;
+}
+
+void Txn::CountLive(Object* object) {
+  Keyspace::DbCounts& counts = keyspace_.counts(object->db);
+  ++counts.keys;
+  if (object->expire_at_ms != 0) ++counts.expires;
+  keyspace_.state_changed_ = true;
+}
+
+void Txn::SetString(Object* object, std::string_view value, StringEncoding encoding) {
+  Touch(object).head_changed = true;
+  const bool simple = object->live() && object->expire_at_ms == 0 && !object->has_rows;
+  if (!simple) DropValue(object);
+  if (value.size() <= kInlineBytesMax) {
+    object->expire_at_ms = 0;
+    keyspace_.hot_.BecomeString(object, value);
+    if (!simple) CountLive(object);
+  } else {
+    if (simple) DropValue(object);
+    NewRows(object, ObjectType::kString);
+    format::CollectionBody body;
+    body.aux0 = value.size();
+    SetBody(object, body);
+    for (uint32_t chunk = 0; !value.empty(); ++chunk) {
+      char key[4];
+      StoreBig32(key, chunk);
+      const std::string_view bytes = value.substr(0, format::kChunkBytes);
+      Put(object, RowSpace::kFields, {key, 4}, bytes);
+      value.remove_prefix(bytes.size());
+    }
+  }
+  object->encoding = encoding;
+}
+
+char* Txn::EditString(Object* object, size_t size, StringEncoding encoding) {
+  CHECK(size <= kInlineBytesMax && !(object->live() && object->has_rows));
+  Touch(object).head_changed = true;
+  const bool fresh = !object->live();
+  const size_t old_size = fresh ? 0 : object->value_size;
+  if (fresh) object->expire_at_ms = 0;
+  char* bytes = keyspace_.hot_.ResizeString(object, size);
+  if (size > old_size) std::memset(bytes + old_size, 0, size - old_size);
+  if (fresh) CountLive(object);
+  object->encoding = encoding;
+  return bytes;
+}
+
+void Txn::NewRows(Object* object, ObjectType type) {
+  auto rows = std::make_unique<ObjectRows>();
+  if (type == ObjectType::kString) rows->id = keyspace_.NewObjectId();
+  object->expire_at_ms = 0;
+  object->encoding = StringEncoding::kAuto;
+  keyspace_.hot_.BecomeRows(object, type, std::move(rows));
+  CountLive(object);
+}
+
+void Txn::MakeRows(Object* object, ObjectType type) {
+  Touch(object).head_changed = true;
+  DropValue(object);
+  NewRows(object, type);
+}
+
+void Txn::SpreadString(Object* object) {
+  CHECK(object->live() && object->type == ObjectType::kString && !object->has_rows);
+  const std::string value(object->inline_value());
+  const uint64_t expire_at_ms = object->expire_at_ms;
+  const StringEncoding encoding = object->encoding;
+  MakeRows(object, ObjectType::kString);
+  format::CollectionBody body;
+  body.aux0 = value.size();
+  SetBody(object, body);
+  for (size_t at = 0; at < value.size(); at += format::kChunkBytes) {
+    char key[4];
+    StoreBig32(key, static_cast<uint32_t>(at / format::kChunkBytes));
+    Put(object, RowSpace::kFields, {key, 4}, std::string_view(value).substr(at, format::kChunkBytes));
+  }
+  object->encoding = encoding;
+  if (expire_at_ms != 0) {  // its index row is there already
+    object->expire_at_ms = expire_at_ms;
+    ++keyspace_.counts(object->db).expires;
+  }
+}
+
+void Txn::Remove(Object* object) {
+  CHECK(object->live());
+  Touch(object).head_changed = true;
+  DropValue(object);
+  keyspace_.hot_.BecomeAbsent(object);
+}
+
+void Txn::SetExpiry(Object* object, uint64_t expire_at_ms) {
+  CHECK(object->live());
+  if (object->expire_at_ms == expire_at_ms) return;
+  Touch(object).head_changed = true;
+  const uint64_t old = object->expire_at_ms;
+  // An index row at or before the old time serves a later one too: extending a session writes none.
+  if (expire_at_ms != 0 && (old == 0 || expire_at_ms < old)) IndexExpiry(object, expire_at_ms);
+  Keyspace::DbCounts& counts = keyspace_.counts(object->db);
+  if (old == 0) ++counts.expires;
+  if (expire_at_ms == 0) --counts.expires;
+  if (old == 0 || expire_at_ms == 0) keyspace_.state_changed_ = true;
+  object->expire_at_ms = expire_at_ms;
+}
+
+void Txn::IndexExpiry(const Object* object, uint64_t expire_at_ms) {
+  key_buffer_.clear();
+  format::AppendExpiryIndexKey(key_buffer_, expire_at_ms, object->db, object->key());
+  batch().Put(keyspace_.store_->handle(Family::kScores), key_buffer_, {}).PermitUncheckedError();
+  // After the wall clock was set back, the sweeper has to look at earlier times again.
+  if (key_buffer_ < keyspace_.sweep_from_) keyspace_.sweep_from_ = key_buffer_;
+}
+
+void Txn::Move(Object* from, Object* to) {
+  CHECK(from->live() && from != to);
+  Touch(from).head_changed = true;
+  Touch(to).head_changed = true;
+  DropValue(to);
+  keyspace_.hot_.BecomeAbsent(to);
+  // The rows hang on the object id, so that they stay where they are.
+  Keyspace::DbCounts& counts = keyspace_.counts(from->db);
+  --counts.keys;
+  if (from->expire_at_ms != 0) --counts.expires;
+  to->access = from->access;
+  keyspace_.hot_.MoveValue(from, to);
+  CountLive(to);
+  if (to->expire_at_ms != 0) IndexExpiry(to, to->expire_at_ms);
+}
+
+void Txn::Changed(const Object* object, EventClass event_class, const char* name) {
+  if (keyspace_.listening_) keyspace_.events_.push_back({db_, std::string(object->key()), name, event_class});
+}
+
+void Txn::WriteHead(Object* object) {
+  rocksdb::ColumnFamilyHandle* family = keyspace_.store_->handle(Family::kMetadata);
+  char db[2];
+  StoreBig16(db, object->db);
+  const rocksdb::Slice key[2] = {{db, 2}, ToSlice(object->key())};
+  if (!object->live()) {
+    keyspace_.batch_.Delete(family, rocksdb::SliceParts(key, 2)).PermitUncheckedError();
+    return;
+  }
+  format::Head head{object->type, object->encoding, object->expire_at_ms, 0};
+  if (object->has_rows) head.object_id = object->rows->id;
+  value_buffer_.clear();
+  format::AppendHead(value_buffer_, head);
+  rocksdb::Slice value[2];
+  int parts = 1;
+  if (!object->has_rows) {
+    value[1] = ToSlice(object->inline_value());
+    parts = 2;
+  } else if (object->type == ObjectType::kString) {
+    AppendBig64(value_buffer_, object->rows->body.aux0);
+  } else {
+    format::AppendCollectionBody(value_buffer_, object->rows->body);
+    if (object->rows->id == 0) AppendPacked(object->rows);
+  }
+  value[0] = value_buffer_;
+  keyspace_.batch_.Put(family, rocksdb::SliceParts(key, 2), rocksdb::SliceParts(value, parts)).PermitUncheckedError();
+}
+
+void Txn::AppendPacked(ObjectRows* rows) {
+  AppendVarint(value_buffer_, rows->fields.count());
+  for (RowTree::Cursor c = rows->fields.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
+    AppendSized(value_buffer_, c.key());
+    AppendSized(value_buffer_, c.value());
+  }
+  AppendVarint(value_buffer_, rows->scores.count());
+  for (RowTree::Cursor c = rows->scores.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
+    AppendSized(value_buffer_, c.key());
+  }
+}
+
+/// Moves the rows of a collection that outgrew its metadata row out of it, or those of one that shrank back in.
+/// Returns whether it did.
+bool Txn::SpreadOrPack(Object* object) {
+  ObjectRows& rows = *object->rows;
+  const size_t bytes = rows.fields.data_bytes() + rows.scores.data_bytes();
+  if (rows.id == 0 && bytes > kPackedBytesMax) {
+    rows.id = keyspace_.NewObjectId();
+    for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
+      for (RowTree::Cursor c = rows.tree(space).SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
+        PutRow(rows.id, space, c.key(), c.value());
+      }
+    }
+    return true;
+  }
+  // Half the limit, so that a collection at the edge does not go back and forth. Rows that are being read are
+  // needed under their id.
+  if (rows.id != 0 && bytes < kPackedBytesMax / 2 && rows.fields.complete() && rows.scores.complete() &&
+      rows.loads.empty()) {
+    key_buffer_.clear();
+    format::AppendPurgeKey(key_buffer_, rows.id);
+    value_buffer_.clear();
+    AppendVarint(value_buffer_, rows.body.count);
+    batch().Put(keyspace_.store_->handle(Family::kSystem), key_buffer_, value_buffer_).PermitUncheckedError();
+    keyspace_.new_purges_.push_back(rows.id);
+    rows.id = 0;
+    return true;
+  }
+  return false;
+}
+
+// ---- Rows --------------------------------------------------------------------------------------------------
+
+void Txn::PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::string_view value) {
+  char prefix[8];
+  StoreBig64(prefix, id);
+  const rocksdb::Slice key[2] = {{prefix, 8}, ToSlice(row_key)};
+  const rocksdb::Slice bytes = ToSlice(value);
+  batch()
+      .Put(keyspace_.store_->handle(FamilyOf(space)), rocksdb::SliceParts(key, 2), rocksdb::SliceParts(&bytes, 1))
+      .PermitUncheckedError();
+}
+
+void Txn::SetBody(Object* object, const format::CollectionBody& body) {
+  Touch(object).head_changed = true;
+  object->rows->body = body;
+}
+
+std::optional<std::string_view> Txn::Get(Object* object, RowSpace space, std::string_view row_key) {
+  RowTree& tree = object->rows->tree(space);
+  RowTree::Lookup known = tree.Find(row_key);
+  if (known.knowledge == RowTree::Knowledge::kUnknown) {
+    if (!LoadRow(object, space, row_key)) Suspend();
+    known = tree.Find(row_key);
+  }
+  if (known.knowledge != RowTree::Knowledge::kPresent) return std::nullopt;
+  return known.value;
+}
+
+/// Brings an unknown row in from RocksDB's caches. False: it is being read from disk, and the command waits for it.
+bool Txn::LoadRow(Object* object, RowSpace space, std::string_view row_key) {
+  Keyspace& k = keyspace_;
+  key_buffer_.clear();
+  format::AppendRowKey(key_buffer_, object->rows->id, row_key);
+  rocksdb::PinnableSlice value;
+  switch (k.store_->GetCached(FamilyOf(space), key_buffer_, &value, &k.error_)) {
+    case Store::Found::kYes:
+      object->rows->tree(space).LoadPoint(row_key, ToView(value));
+      break;
+    case Store::Found::kNo:
+      object->rows->tree(space).LoadPoint(row_key, std::nullopt);
+      break;
+    case Store::Found::kNeedsDisk:
+      k.WaitFor(k.StartRowLoad(object, space, row_key), waiter_);
+      return false;
+    case Store::Found::kError:
+      throw Unwind{};
+  }
+  ++k.stats_.cached_reads;
+  k.hot_.Recount(object);
+  return true;
+}
+
+void Txn::PrefetchRows(Object* object, RowSpace space, std::span<const std::string_view> row_keys) {
+  bool suspend = false;
+  for (const std::string_view row_key : row_keys) {
+    if (object->rows->tree(space).Find(row_key).knowledge != RowTree::Knowledge::kUnknown) continue;
+    if (!LoadRow(object, space, row_key)) suspend = true;
+  }
+  if (suspend) Suspend();
+}
+
+void Txn::Put(Object* object, RowSpace space, std::string_view row_key, std::string_view value) {
+  Touched& touched = Touch(object);
+  object->rows->tree(space).Put(row_key, value);
+  if (object->rows->id == 0) {
+    touched.head_changed = true;
+  } else {
+    PutRow(object->rows->id, space, row_key, value);
+  }
+}
+
+void Txn::Erase(Object* object, RowSpace space, std::string_view row_key) {
+  Touched& touched = Touch(object);
+  object->rows->tree(space).Erase(row_key);
+  if (object->rows->id == 0) {
+    touched.head_changed = true;
+  } else {
+    char prefix[8];
+    StoreBig64(prefix, object->rows->id);
+    const rocksdb::Slice key[2] = {{prefix, 8}, ToSlice(row_key)};
+    batch().Delete(keyspace_.store_->handle(FamilyOf(space)), rocksdb::SliceParts(key, 2)).PermitUncheckedError();
+  }
+}
+
+/// Loads rows from where a cursor met the unknown, from the caches or by unwinding.
+void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to, bool forward,
+                  size_t rows) {
+  Keyspace& k = keyspace_;
+  auto load = std::make_unique<Load>();
+  load->kind = Load::Kind::kRange;
+  load->object = object;
+  load->object_id = object->rows->id;
+  load->space = space;
+  load->key = std::move(from);
+  load->to = std::move(to);
+  load->forward = forward;
+  load->rows_max = rows;
+  const bool whole = ReadRange(*k.store_, *load, /*cached_only=*/true);
+  if (whole || !load->rows.empty()) {
+    if (load->found == Store::Found::kError) {
+      k.error_ = load->error;
+      throw Unwind{};
+    }
+    ++k.stats_.cached_reads;
+    InstallRange(*load, object->rows->tree(space));
+    k.hot_.Recount(object);
+    return;
+  }
+  k.WaitFor(k.StartRangeLoad(std::move(load)), waiter_);
+  Suspend();
+}
+
+void Txn::Cursor::Settle(bool forward) {
+  while (cursor_.at() == RowTree::Cursor::At::kGap) {
+    const std::string from(cursor_.gap_from());
+    const std::optional<std::string> to(cursor_.gap_to());
+    const size_t rows = std::clamp(rows_seen_ * 2, kScanRowsMin, kScanRowsMax);
+    txn_->LoadGap(object_, space_, from, to, forward, rows);
+    const RowTree& tree = object_->rows->tree(space_);
+    if (forward) {
+      cursor_ = tree.SeekForward(from);
+    } else {
+      cursor_ = tree.SeekBackward(to);
+      // The end of the range is exclusive: the cursor came from there.
+      if (valid() && to.has_value() && key() == *to) cursor_.Previous();
+    }
+  }
+  ++rows_seen_;
+}
+
+void Txn::Cursor::Next() {
+  cursor_.Next();
+  Settle(/*forward=*/true);
+}
+
+void Txn::Cursor::Previous() {
+  cursor_.Previous();
+  Settle(/*forward=*/false);
+}
+
+Txn::Cursor Txn::SeekForward(Object* object, RowSpace space, std::string_view from) {
+  Cursor cursor(*this, object, space, object->rows->tree(space).SeekForward(from));
+  cursor.Settle(/*forward=*/true);
+  return cursor;
+}
+
+Txn::Cursor Txn::SeekBackward(Object* object, RowSpace space, std::optional<std::string_view> from) {
+  Cursor cursor(*this, object, space, object->rows->tree(space).SeekBackward(from));
+  cursor.Settle(/*forward=*/false);
+  return cursor;
+}
+
+void Txn::CompleteRows(Object* object, RowSpace space) {
+  while (!object->rows->tree(space).complete()) {
+    LoadGap(object, space, {}, std::nullopt, /*forward=*/true, SIZE_MAX);
+  }
+}
+
+Txn::Cursor Txn::SelectRow(Object* object, RowSpace space, uint64_t rank) {
+  CompleteRows(object, space);
+  Cursor cursor(*this, object, space, object->rows->tree(space).Select(rank));
+  return cursor;
+}
+
+uint64_t Txn::RankOfRow(Object* object, RowSpace space, std::string_view row_key) {
+  CompleteRows(object, space);
+  return object->rows->tree(space).Rank(row_key);
+}
+
+}  // namespace thermocline

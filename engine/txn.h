@@ -1,0 +1,202 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "encoding/status.h"
+#include "engine/object.h"
+#include "engine/waiter.h"
+
+namespace rocksdb {
+class WriteBatch;
+}
+
+namespace thermocline {
+
+class Keyspace;
+
+/// Thrown by reads when the command cannot go on now: its rows must come from disk first, or the disk failed. The
+/// one exception of this program; Keyspace::Run catches it, takes back what the command did, and suspends or fails
+/// it. Type code and handlers let it pass: they keep no state that an early exit would leave wrong.
+struct Unwind {};
+
+/// Kinds of key events, as in Redis's notify-keyspace-events.
+enum class EventClass : uint8_t { kGeneric, kString, kList, kSet, kHash, kSortedSet, kStream, kExpired, kEvicted, kNew };
+
+/// One change of one key, as WATCH, keyspace notifications and blocked clients want to hear of it.
+struct KeyEvent {
+  int db;  ///< logical
+  std::string key;
+  const char* name;  ///< Redis's event name; static storage
+  EventClass event_class;
+};
+
+/// What one command sees and does: objects by key, rows of objects, changes of both. All type code is written
+/// against this class alone and does not know whether rows are in RAM or on disk, packed or spread.
+///
+/// How reads work: everything that is not in the hot tier is looked up in RocksDB's caches; what is not there
+/// either is read by the reader threads while the command is unwound (`Unwind`) and then run again from its
+/// start. So a command should read all that it needs before its first write. One that does not is still correct
+/// (its writes are taken back), only slower.
+///
+/// How writes work: they change the objects in RAM at once and reach the turn's write batch when the command is
+/// done (heads, packed rows) or at once (rows of spread objects). Nothing is on disk before the turn's commit.
+///
+/// Pointers to objects stay valid for the command; views of values and rows until the next write to the same
+/// object. Keyspace thread only.
+class Txn {
+ public:
+  explicit Txn(Keyspace& keyspace) : keyspace_(keyspace) {}
+  Txn(const Txn&) = delete;
+  Txn& operator=(const Txn&) = delete;
+
+  // -- Where and when ---------------------------------------------------------------------------------------
+
+  /// The logical database that keys are looked up in.
+  int db() const { return db_; }
+  void Select(int db) { db_ = db; }
+  /// Wall time of the turn: one value for all that a command does.
+  uint64_t now_ms() const;
+  Keyspace& keyspace() { return keyspace_; }
+
+  // -- Objects ----------------------------------------------------------------------------------------------
+
+  enum class Access : uint8_t { kUse, kPeek };  ///< kPeek: looking does not make the key hotter (OBJECT, TTL, ...)
+
+  /// The live object at `key`, or nullptr. An object whose time has come is removed on the way. May unwind.
+  Object* Find(std::string_view key, Access access = Access::kUse);
+  /// As Find; kWrongType when the object is of another type.
+  Result<Object*> Find(std::string_view key, ObjectType type);
+  /// Makes sure that the heads of all keys are in RAM, and unwinds once for all that are not. For commands that
+  /// take several keys; calling it is never needed for being correct.
+  void Prefetch(std::span<const std::string_view> keys);
+  /// The object at `key` for writing: live, or absent if there is none; never nullptr. May unwind.
+  Object* ForWrite(std::string_view key);
+  Result<Object*> ForWrite(std::string_view key, ObjectType type);
+
+  /// Makes the object a string of these bytes; what it was before goes, with its expiry. Any size.
+  void SetString(Object* object, std::string_view value, StringEncoding encoding);
+  /// Makes a live inline string `size` bytes long for in-place changes; the first bytes stay, new ones are zero.
+  /// Returns its bytes. Keeps the expiry. REQUIRES: absent, or a string without rows; size <= kInlineBytesMax.
+  char* EditString(Object* object, size_t size, StringEncoding encoding);
+  /// Makes the object an empty collection (or a string in chunks of size 0). Keeps no expiry.
+  void MakeRows(Object* object, ObjectType type);
+  /// The same for a live inline string that becomes one in chunks; keeps the expiry and the bytes.
+  void SpreadString(Object* object);
+  /// Removes a live object of any size, O(1): its rows are purged in the background.
+  void Remove(Object* object);
+  /// Sets the time of expiry of a live object, in milliseconds since the epoch; 0: never expires.
+  void SetExpiry(Object* object, uint64_t expire_at_ms);
+  /// Moves value and expiry of a live object to another key, O(1). `to` loses what it had.
+  void Move(Object* from, Object* to);
+
+  /// Tells that the command changed the key. WATCH, notifications and blocked clients listen.
+  void Changed(const Object* object, EventClass event_class, const char* name);
+
+  // -- Rows -------------------------------------------------------------------------------------------------
+  // For objects with rows. Keys and values are any bytes; a space is ordered by memcmp.
+
+  /// What the type keeps beside its rows. Change it with SetBody.
+  const format::CollectionBody& body(const Object* object) const { return object->rows->body; }
+  void SetBody(Object* object, const format::CollectionBody& body);
+
+  /// The row's value; nullopt: there is no such row. May unwind.
+  std::optional<std::string_view> Get(Object* object, RowSpace space, std::string_view row_key);
+  /// Writes a row, new or not. Does not read.
+  void Put(Object* object, RowSpace space, std::string_view row_key, std::string_view value);
+  /// Removes a row, there or not. Does not read.
+  void Erase(Object* object, RowSpace space, std::string_view row_key);
+  /// Rows that will be needed: unwinds once for all that are not in RAM.
+  void PrefetchRows(Object* object, RowSpace space, std::span<const std::string_view> row_keys);
+
+  /// An ordered position in a space; loads rows as it meets unknown ones (may unwind on Seek and steps).
+  class Cursor {
+   public:
+    bool valid() const { return cursor_.at() == RowTree::Cursor::At::kRow; }
+    std::string_view key() const { return cursor_.key(); }
+    std::string_view value() const { return cursor_.value(); }
+    void Next();
+    void Previous();
+
+   private:
+    friend class Txn;
+    Cursor(Txn& txn, Object* object, RowSpace space, RowTree::Cursor cursor)
+        : txn_(&txn), object_(object), space_(space), cursor_(cursor) {}
+    void Settle(bool forward);
+    Txn* txn_;
+    Object* object_;
+    RowSpace space_;
+    RowTree::Cursor cursor_;
+    size_t rows_seen_ = 0;  ///< a scan that goes on loads ever larger pieces
+  };
+  /// The first row at or after `from` / the last at or before it (nullopt: the last of all).
+  Cursor SeekForward(Object* object, RowSpace space, std::string_view from);
+  Cursor SeekBackward(Object* object, RowSpace space, std::optional<std::string_view> from);
+  /// The row number `rank` (0-based) in key order; loads the whole space when it is not in RAM. O(log n) when it
+  /// is. REQUIRES rank < the number of rows.
+  Cursor SelectRow(Object* object, RowSpace space, uint64_t rank);
+  /// How many rows of the space are smaller than `row_key`. As SelectRow in cost.
+  uint64_t RankOfRow(Object* object, RowSpace space, std::string_view row_key);
+  /// Loads all rows of the space.
+  void CompleteRows(Object* object, RowSpace space);
+
+  /// Bytes for a value put together for the command (a string in chunks, a union); valid until the next command.
+  std::string& scratch() { return scratch_; }
+
+ private:
+  friend class Keyspace;
+
+  /// A write to `object` by this command: what it was before, to take the write back.
+  struct Touched {
+    Object* object;
+    bool was_live;
+    bool had_expiry;
+    bool was_dirty;     ///< an earlier command of this turn wrote it too
+    bool head_changed;  ///< its metadata row must be written
+  };
+
+  void Begin(Waiter* waiter, int db);
+  /// Writes the heads of what was touched into the batch.
+  void Finish();
+  /// Takes back what the command did.
+  void TakeBack();
+  [[noreturn]] void Suspend();
+
+  Object* Lookup(uint16_t physical, std::string_view key, bool* missing);
+  Object* Known(std::string_view key);
+  void StartLoading(std::span<const std::string_view> keys);
+  void WaitForLoading();
+  bool ExpireIfDue(Object* object);
+  void IndexExpiry(const Object* object, uint64_t expire_at_ms);
+
+  Touched& Touch(Object* object);
+  void DropValue(Object* object);
+  void CountLive(Object* object);
+  void NewRows(Object* object, ObjectType type);
+  void WriteHead(Object* object);
+  void AppendPacked(ObjectRows* rows);
+  bool SpreadOrPack(Object* object);
+  rocksdb::WriteBatch& batch();
+
+  void PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::string_view value);
+  bool LoadRow(Object* object, RowSpace space, std::string_view row_key);
+  void LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to, bool forward,
+               size_t rows);
+
+  Keyspace& keyspace_;
+  Waiter* waiter_ = nullptr;
+  int db_ = 0;
+  size_t first_touched_ = 0;      ///< where this command's entries begin in the turn's list
+  size_t first_event_ = 0;
+  size_t first_purge_ = 0;
+  bool save_point_ = false;
+  std::string scratch_;
+  std::string key_buffer_;
+  std::string value_buffer_;
+};
+
+}  // namespace thermocline

@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/snapshot.h"
+#include "engine/txn.h"
+#include "server/reply.h"
+
+namespace thermocline {
+
+class Client;
+class Server;
+struct Command;
+
+/// What a command does, for the checks before it runs, for COMMAND and for ACL categories. Redis's flags.
+enum CommandFlag : uint32_t {
+  kWrite = 1 << 0,        ///< may change keys
+  kReadOnly = 1 << 1,     ///< reads keys, changes none
+  kDenyOom = 1 << 2,      ///< may grow the data set
+  kAdmin = 1 << 3,
+  kPubSub = 1 << 4,
+  kNoScript = 1 << 5,
+  kBlocking = 1 << 6,     ///< may block the connection
+  kLoading = 1 << 7,      ///< allowed while the data set is being loaded
+  kStale = 1 << 8,        ///< allowed on a replica that lost its primary
+  kSkipMonitor = 1 << 9,
+  kSkipSlowlog = 1 << 10,
+  kFast = 1 << 11,
+  kNoAuth = 1 << 12,      ///< allowed before authentication
+  kMayReplicate = 1 << 13,
+  kNoMulti = 1 << 14,     ///< refused inside MULTI
+  kMovableKeys = 1 << 15, ///< positions of keys depend on the arguments
+  kAllowBusy = 1 << 16,
+  kNoAsyncLoading = 1 << 17,
+  kAsking = 1 << 18,
+  kNoMandatoryKeys = 1 << 19,
+  kProtected = 1 << 20,
+  kTouchesArbitraryKeys = 1 << 21,
+};
+
+/// The group of a command in COMMAND DOCS; the data type groups are ACL categories too.
+enum class CommandGroup : uint8_t {
+  kGeneric, kString, kList, kSet, kSortedSet, kHash, kPubSub, kTransactions, kConnection, kServer, kScripting,
+  kHyperLogLog, kCluster, kSentinel, kGeo, kStream, kBitmap,
+};
+
+/// How a command uses the keys of a spec: Redis's key spec flags.
+enum KeySpecFlag : uint32_t {
+  kKeyRo = 1 << 0,      ///< reads the value, without changing it
+  kKeyRw = 1 << 1,      ///< reads and changes it
+  kKeyOw = 1 << 2,      ///< overwrites it without reading
+  kKeyRm = 1 << 3,      ///< deletes the key
+  kKeyAccess = 1 << 4,  ///< returns or uses the user's data
+  kKeyUpdate = 1 << 5,
+  kKeyInsert = 1 << 6,
+  kKeyDelete = 1 << 7,
+  kKeyNotKey = 1 << 8,
+  kKeyIncomplete = 1 << 9,
+  kKeyVariableFlags = 1 << 10,
+};
+
+/// Where keys stand among the arguments: where they begin, and how many there are from there.
+struct KeySpec {
+  uint32_t flags = 0;
+  enum class Begin : uint8_t { kIndex, kKeyword, kUnknown } begin = Begin::kIndex;
+  int index = 1;                   ///< kIndex: argument number of the first key
+  std::string_view keyword = {};   ///< kKeyword: the keys begin behind this word,
+  int start_from = 0;              ///<   which is looked for from this argument on (negative: from the end, backwards)
+  enum class Find : uint8_t { kRange, kKeyNumber, kUnknown } find = Find::kRange;
+  int last = 0;                    ///< kRange: last key relative to the first; negative: counted from the end (-1: last)
+  int step = 1;
+  int limit = 0;                   ///< kRange with last -1: 2 means half of the rest, ...; 0, 1: all
+  int key_number = 0;              ///< kKeyNumber: where the number of keys stands, relative to the beginning,
+  int first_key = 0;               ///<   and where the first key stands
+  std::string_view notes = {};
+};
+
+/// Everything a handler gets. Lives for one run of the command.
+struct CommandContext {
+  std::span<const std::string_view> args;  ///< args[0] is the command's name as sent; valid during the run
+  Txn& txn;
+  ReplyWriter& reply;  ///< what is written here is discarded when the run unwinds
+  Client& client;
+  Server& server;
+  const Command& command;  ///< the row (of the subcommand where there is one)
+
+  /// Asks for `job` to be run on a reader thread on a snapshot of all that was executed so far, while the connection
+  /// waits and all others go on; then `finish` runs on the keyspace thread and writes the reply. The handler
+  /// returns right after the call, having written nothing. `job` and `finish` own all they need (arguments are
+  /// gone by then).
+  void Offload(std::function<void(const SnapshotView&)> job, std::function<void(ReplyWriter&)> finish) {
+    offload_job = std::move(job);
+    offload_finish = std::move(finish);
+  }
+
+  std::function<void(const SnapshotView&)> offload_job;
+  std::function<void(ReplyWriter&)> offload_finish;
+};
+
+/// Parses, calls the engine, writes one reply. May let Unwind pass; then it is called again later with the same
+/// arguments, so it changes nothing but through the Txn before it is sure to finish.
+using Handler = void (*)(CommandContext& context);
+
+/// One row of the command table: all that the server knows about a command. COMMAND, ACL categories, key positions,
+/// MULTI rules and replication follow from it. Rows stand at the end of the family's file in server/commands/.
+struct Command {
+  std::string_view name;  ///< lower case; of a subcommand without its container: "get" for CONFIG GET
+  int arity;              ///< number of arguments with the name(s); negative: at least so many
+  uint32_t flags;
+  CommandGroup group;
+  std::string_view since;
+  std::string_view complexity;
+  std::string_view summary;
+  Handler handler = nullptr;                  ///< nullptr: a container that needs a subcommand
+  std::span<const KeySpec> keys = {};
+  std::span<const std::string_view> tips = {};  ///< hints for clients, as in COMMAND INFO
+  std::span<const Command> subcommands = {};
+  uint32_t extra_acl = 0;                     ///< AclCategory bits that do not follow from the flags
+};
+
+/// ACL categories that Redis gives to single commands by hand.
+enum AclCategory : uint32_t { kAclDangerous = 1 << 0, kAclKeyspace = 1 << 1, kAclConnection = 1 << 2, kAclAdmin = 1 << 3 };
+
+// The families. Each is one file in server/commands/ (a call, not self-registration: a linker may drop the latter).
+std::span<const Command> StringCommands();
+std::span<const Command> KeyCommands();
+std::span<const Command> ConnectionCommands();
+std::span<const Command> ServerCommands();
+
+}  // namespace thermocline

@@ -1,0 +1,153 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/waiter.h"
+#include "server/reply.h"
+#include "server/resp_parser.h"
+
+namespace thermocline {
+
+struct Command;
+
+/// Buffers that clients share: a client holds one only while it has bytes in it, so that an idle connection costs
+/// next to nothing.
+class BufferPool {
+ public:
+  std::string Take();
+  void Give(std::string&& buffer);
+  size_t held_bytes() const { return free_.size() * kBytes; }
+
+  static constexpr size_t kBytes = 16 << 10;
+
+ private:
+  static constexpr size_t kFreeMax = 128;
+  std::vector<std::string> free_;
+};
+
+/// Bytes from the socket that are not executed yet. Views into it stay valid until the next Read or Drop.
+class InputBuffer {
+ public:
+  ~InputBuffer();
+  InputBuffer() = default;
+  InputBuffer(const InputBuffer&) = delete;
+  InputBuffer& operator=(const InputBuffer&) = delete;
+
+  std::string_view unread() const { return {data_ + begin_, end_ - begin_}; }
+  size_t capacity() const { return capacity_; }
+  void Consume(size_t bytes) { begin_ += bytes; }
+  /// Space for at least `bytes` more behind the unread ones.
+  std::span<char> Space(size_t bytes);
+  void Filled(size_t bytes) { end_ += bytes; }
+  /// Frees the memory when nothing is left in it.
+  void Release();
+
+ private:
+  char* data_ = nullptr;
+  size_t begin_ = 0, end_ = 0, capacity_ = 0;
+};
+
+enum class ReplyMode : uint8_t { kOn, kOff, kSkipThis, kSkipNext };
+
+/// One connection: its socket, its session, its requests and its replies. Three stages use it one after the other
+/// and share only what is named here: reading fills `requests`, executing empties them and appends to the output,
+/// writing sends what the turn has published.
+class Client final : public Waiter {
+ public:
+  Client(uint64_t id, int fd, BufferPool& pool) : id(id), fd(fd), pool_(pool) {}
+  ~Client() override;
+
+  // -- Identity (set when it connects) ----------------------------------------------------------------------
+  const uint64_t id;
+  int fd;  ///< -1: closed
+  std::string address;        ///< "127.0.0.1:4711", or the path of the Unix socket with ":0"
+  std::string local_address;
+  bool unix_socket = false;
+  uint64_t connected_at_us = 0;
+  uint64_t last_active_us = 0;
+
+  // -- Session (executing) ----------------------------------------------------------------------------------
+  int db = 0;
+  int protocol = 2;
+  bool authenticated = false;
+  bool no_evict = false;
+  std::string name;
+  std::string user = "default";
+  ReplyMode reply_mode = ReplyMode::kOn;
+  const Command* last_command = nullptr;
+  bool close_after_reply = false;  ///< no further request is executed; closed once the output is sent
+  bool close_now = false;          ///< closed at the end of the turn, without sending
+  bool paused = false;             ///< waits for the end of CLIENT PAUSE
+  uint64_t commands = 0;
+
+  /// Back to a fresh connection, as RESET does.
+  void ResetSession();
+
+  // -- Reading ----------------------------------------------------------------------------------------------
+  bool readable = false;      ///< the socket may have more
+  bool end_of_stream = false; ///< the peer sends no more, or the connection broke
+
+  /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. REQUIRES no requests left.
+  void Read(const ParseLimits& limits, uint64_t query_bytes_max);
+  bool has_request() const { return next_request_ < ends_.size(); }
+  /// The request to execute; valid until NextRequest finds no more and Read is called.
+  std::span<const std::string_view> request() const {
+    const uint32_t begin = next_request_ == 0 ? 0 : ends_[next_request_ - 1];
+    return {args_.data() + begin, ends_[next_request_] - begin};
+  }
+  void NextRequest() { ++next_request_; }
+  /// Parses more of what was read already; true when that gave requests.
+  bool ParseMore(const ParseLimits& limits);
+  /// The stream is broken: the text of the error to reply with before closing. Empty: it is fine.
+  const std::string& protocol_error() const { return protocol_error_; }
+  size_t input_bytes() const { return input_.unread().size(); }
+  size_t input_capacity() const { return input_.capacity(); }
+
+  // -- Replies ----------------------------------------------------------------------------------------------
+
+  /// The output that the current command writes to.
+  std::string& output() {
+    if (output_.capacity() == 0 || output_.capacity() < 32) output_ = pool_.Take();
+    return output_;
+  }
+  size_t output_size() const { return output_.size(); }
+  size_t unsent_bytes() const { return output_.size() - sent_; }
+  void TruncateOutput(size_t size) { output_.resize(size); }
+
+  /// The first reply of a turn marks where the turn's replies begin.
+  void BeginTurn() { turn_mark_ = output_.size(); }
+  uint32_t turn_replies = 0;  ///< commands that have replied in this turn
+  bool in_turn = false;       ///< it is in the server's list of clients with replies to publish
+  bool held = false;          ///< its replies wait for a stalled commit
+  bool runnable = false;      ///< it is in the server's list of clients with requests
+  /// Puts an error in the place of each reply of the turn.
+  void FailTurn(std::string_view error);
+  /// Sends what is published. False: the connection broke.
+  bool Flush();
+  uint64_t over_soft_limit_since_us = 0;
+
+  // -- Waiting ----------------------------------------------------------------------------------------------
+  /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
+  std::function<void(ReplyWriter&)> offload_finish;
+
+ private:
+  BufferPool& pool_;
+  InputBuffer input_;
+  RespParser parser_;
+  std::vector<std::string_view> args_;  ///< of all parsed requests, one behind the other
+  std::vector<uint32_t> ends_;          ///< of each request, in args_
+  size_t next_request_ = 0;
+  std::string protocol_error_;
+  std::string output_;
+  size_t sent_ = 0;
+  size_t turn_mark_ = 0;
+};
+
+}  // namespace thermocline

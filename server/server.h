@@ -1,0 +1,189 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/keyspace.h"
+#include "server/client.h"
+#include "server/command_table.h"
+#include "server/config.h"
+#include "server/log.h"
+#include "server/ready_set.h"
+
+namespace thermocline {
+
+/// Counts since the start (or CONFIG RESETSTAT), for INFO.
+struct ServerStats {
+  uint64_t connections_received = 0;
+  uint64_t connections_rejected = 0;
+  uint64_t commands_processed = 0;
+  uint64_t turns = 0;
+  uint64_t bytes_received = 0;
+  uint64_t bytes_sent = 0;
+  uint64_t errors = 0;                  ///< error replies
+  uint64_t protocol_errors = 0;
+  uint64_t input_limit_closes = 0;
+  uint64_t output_limit_closes = 0;
+  std::unordered_map<std::string, uint64_t> errors_by_code;  ///< "WRONGTYPE" -> count
+};
+
+enum class PauseMode : uint8_t { kNone, kWrites, kAll };
+enum class ShutdownSave : uint8_t { kDefault, kNoSave, kSave };
+
+/// The server: connections, the turn, and what commands see of both. Everything here runs on the keyspace thread,
+/// but for RequestShutdown. The turn (Turn()) is where to begin reading:
+///
+///   take in what other threads finished -> read and parse -> execute -> commit once -> publish
+class Server {
+ public:
+  /// Opens the data directory and the listening sockets. `config` and `clock` must outlive the server.
+  static Result<std::unique_ptr<Server>> Start(Config& config, Log& log, const Clock& clock);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Serves until a shutdown is asked for; then commits, syncs and closes. Returns the exit status.
+  int Run();
+
+  // -- For commands -----------------------------------------------------------------------------------------
+
+  Config& config() { return config_; }
+  const ServerOptions& options() const { return config_.options(); }
+  Keyspace& keyspace() { return *keyspace_; }
+  const CommandTable& commands() const { return commands_; }
+  const Clock& clock() const { return clock_; }
+  Log& log() { return log_; }
+  ServerStats& stats() { return stats_; }
+  const std::string& run_id() const { return run_id_; }
+  uint64_t started_at_us() const { return started_at_us_; }
+
+  /// Clients in the order in which they connected.
+  const std::list<std::unique_ptr<Client>>& clients() const { return clients_; }
+  Client* FindClient(uint64_t id) const;
+  uint64_t last_client_id() const { return next_client_id_ - 1; }
+  /// Ends a connection, at once or, when it is the one whose command is running, after its reply.
+  void Kill(Client& client, bool after_reply);
+  /// Stops executing commands (all, or those that write) until `until_us` (monotonic).
+  void Pause(PauseMode mode, uint64_t until_us);
+  void Unpause();
+  PauseMode pause_mode() const { return pause_mode_; }
+
+  /// BGSAVE. Errors: a text for the client.
+  Status StartCheckpoint();
+  /// SAVE.
+  Status Checkpoint();
+  bool checkpoint_running() const { return checkpoint_running_; }
+  uint64_t last_checkpoint_s() const { return last_checkpoint_s_; }
+  bool last_checkpoint_ok() const { return last_checkpoint_ok_; }
+  std::string checkpoint_path() const { return options().dir + "/checkpoint"; }
+
+  /// Ends Run() after this turn. Any thread, any signal.
+  void RequestShutdown(ShutdownSave save);
+
+  /// SCAN cursors: integers that stand for the key at which the scan goes on.
+  class Cursors {
+   public:
+    /// A number for this place; never 0.
+    uint64_t Save(std::string next_key);
+    /// The place; nullptr: not known (any more).
+    const std::string* Find(uint64_t cursor) const;
+
+   private:
+    static constexpr size_t kPlacesMax = 16384;
+    struct Place {
+      uint64_t cursor = 0;
+      std::string next_key;
+    };
+    std::vector<Place> places_;
+    uint64_t next_ = 1;
+  };
+  Cursors& cursors() { return cursors_; }
+
+  /// INFO's text for the named sections (lower case; "all", "default", "everything" as in Redis).
+  std::string Info(const std::vector<std::string>& sections);
+  uint64_t peak_memory_bytes() const { return peak_memory_bytes_; }
+
+ private:
+  struct Network;  ///< asio: acceptors, timers, signals, and the wake-up from other threads
+
+  Server(Config& config, Log& log, const Clock& clock);
+  Status Listen();
+  void InstallConfigHooks();
+
+  // The loop and the turn (turn.cc).
+  void Turn();
+  void TakeReadyClients();
+  void ReadClients();
+  void ExecuteClients();
+  void ExecuteClient(Client& client);
+  void CommitAndPublish();
+  void Publish(std::vector<Client*>& clients);
+  void FailTurn(std::vector<Client*>& clients);
+  void CloseDoomed();
+  bool HasWork() const { return !runnable_.empty() || housekeeping_; }
+  void Cron();
+
+  // One command (execute.cc).
+  enum class Step : uint8_t { kDone, kWait };
+  Step ExecuteRequest(Client& client);
+  Step RunCommand(Client& client, const CommandTable::Entry& entry, std::span<const std::string_view> args);
+  const CommandTable::Entry* Resolve(Client& client, std::span<const std::string_view> args, std::string* error);
+  std::string Refusal(const Client& client, const CommandTable::Entry& entry);
+  void FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us);
+  void AddToTurn(Client& client);
+  void MakeRunnable(Client& client);
+  ParseLimits Limits(const Client& client) const;
+
+  // Connections (connections.cc).
+  void Accepted(int fd, bool unix_socket);
+  void Close(Client& client);
+  void CheckOutputLimit(Client& client);
+
+  Config& config_;
+  Log& log_;
+  const Clock& clock_;
+  CommandTable commands_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Keyspace> keyspace_;
+  ReadySet ready_set_;
+  BufferPool buffers_;
+  ServerStats stats_;
+  Cursors cursors_;
+  std::string run_id_;
+  uint64_t started_at_us_ = 0;
+
+  std::list<std::unique_ptr<Client>> clients_;
+  std::unordered_map<uint64_t, std::list<std::unique_ptr<Client>>::iterator> by_id_;
+  uint64_t next_client_id_ = 1;
+  std::vector<Client*> to_read_;       ///< may be readable, and have no requests left
+  std::vector<Client*> runnable_;      ///< have requests and wait for nothing
+  std::vector<Client*> turn_clients_;  ///< have replies of this turn
+  std::vector<Client*> held_clients_;  ///< have replies of the turn whose commit is stalled
+  std::vector<Client*> doomed_;        ///< to be closed at the end of the turn
+  std::vector<Client*> paused_;
+  std::vector<Waiter*> ready_waiters_;
+  bool housekeeping_ = false;
+  uint64_t turn_us_ = 0;      ///< monotonic time at which the turn began
+  uint64_t next_recover_us_ = 0;
+
+  PauseMode pause_mode_ = PauseMode::kNone;
+  uint64_t pause_until_us_ = 0;
+
+  bool checkpoint_running_ = false;
+  uint64_t last_checkpoint_s_ = 0;
+  bool last_checkpoint_ok_ = true;
+  uint64_t peak_memory_bytes_ = 0;
+
+  std::atomic<bool> shutdown_{false};
+  ShutdownSave shutdown_save_ = ShutdownSave::kDefault;
+};
+
+}  // namespace thermocline

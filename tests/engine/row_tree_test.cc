@@ -462,6 +462,25 @@ TEST(RowTreeTest, NeighboursHaveNoGapBetweenThem) {
   tree.CheckInvariants();
 }
 
+TEST(RowTreeTest, OneUnknownKeyMayRemain) {
+  for (const bool present : {true, false}) {
+    RowTree tree;
+    tree.Forget();
+    tree.MarkRangeKnown("", "b");
+    tree.MarkRangeKnown(After("b"), std::nullopt);
+    EXPECT_EQ(tree.gaps(), 1u);
+    EXPECT_EQ(tree.Find("b").knowledge, Knowledge::kUnknown);
+    const RowTree::Cursor cursor = tree.SeekBackward(std::nullopt);
+    ASSERT_EQ(cursor.at(), At::kGap);
+    EXPECT_EQ(cursor.gap_from(), "b");
+    EXPECT_EQ(cursor.gap_to(), After("b"));
+    tree.LoadPoint("b", present ? std::optional<std::string_view>("v") : std::nullopt);
+    tree.CheckInvariants();
+    EXPECT_TRUE(tree.complete());
+    EXPECT_EQ(tree.count(), present ? 1u : 0u);
+  }
+}
+
 TEST(RowTreeTest, ErasedInUnknownSurroundingsStaysKnownAbsent) {
   RowTree tree;
   tree.Forget();

@@ -98,7 +98,7 @@ def address(pair):
 
 
 class Step:
-    """One line. `kind`: command, raw, scan, sleep, connection, close, fresh, pipeline."""
+    """One line. `kind`: command, raw, alone, scan, sleep, connection, close, fresh, pipeline."""
 
     def __init__(self, line_number, text, kind):
         self.line_number = line_number
@@ -173,8 +173,8 @@ class CaseFile:
                 step.replies = int(word())
             elif directive == "scan":
                 step.kind = "scan"
-            elif directive == "raw":
-                step.kind = "raw"
+            elif directive in ("raw", "alone"):
+                step.kind = directive
                 step.data = [expand(token)[0] for token in tokens[i:]]
                 return step
             elif directive == "sleep":

@@ -367,6 +367,110 @@ class Idle(WithServer):
                 connection.close()
 
 
+class SlowReader(WithServer):
+    """A client that asks for more than it reads must not fill the server's memory."""
+
+    own_options = ("--client-output-buffer-limit", "normal 20mb 0 0")
+
+    def test_is_cut_off(self):
+        connection = self.server.connect()
+        connection.value("SET", "k", b"x" * 1000000)
+        slow = self.server.connect()
+        try:
+            slow.send_raw(b"GET k\r\n" * 200)
+            size, closed = 0, False
+            while not closed:
+                data, closed = slow.read_available(1.0, limit=1 << 20)
+                size += len(data)
+                if not data and not closed:
+                    break
+                if size < 2000000:
+                    time.sleep(0.3)
+        finally:
+            slow.close()
+        self.assertTrue(closed, f"all {size} bytes came, the limit did nothing")
+        self.assertLess(size, 150000000)
+        self.assertEqual(connection.value("STRLEN", "k"), 1000000)
+        connection.close()
+
+
+CONFIG = """# a comment that stays
+timeout 0
+
+maxmemory-samples 7
+# another comment
+requirepass "with space"
+client-output-buffer-limit normal 0 0 0
+"""
+
+
+class ConfigFile(WithServer):
+    """A file in redis.conf syntax, options over it, CONFIG REWRITE, a Unix socket, errors at the start."""
+
+    def setUp(self):
+        pass
+
+    def start(self, config, options=()):
+        base = servers.ORACLE_OPTIONS if servers.is_redis(self.binary) else []
+        server = servers.Server(self.binary, base + list(self.options) + list(options), config=config, wait_s=15)
+        self.addCleanup(server.stop)
+        return server.start()
+
+    def test_file_and_rewrite(self):
+        server = self.start(CONFIG, ["--maxmemory-samples", "8"])
+        connection = server.connect()
+        self.assertTrue(connection.call("GET", "a").raw.startswith(b"-NOAUTH"))
+        connection.value("AUTH", "with space")
+        self.assertEqual(connection.value("CONFIG", "GET", "maxmemory-samples")[1], b"8")
+        connection.value("CONFIG", "SET", "timeout", "77")
+        connection.value("CONFIG", "SET", "lfu-log-factor", "3")
+        connection.value("CONFIG", "REWRITE")
+        connection.close()
+        with open(server.config_path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        for line in ("# a comment that stays", "# another comment", "timeout 77", "maxmemory-samples 8",
+                     "lfu-log-factor 3", 'requirepass "with space"'):  # fmt: skip
+            self.assertIn(line, lines)
+        self.assertNotIn("timeout 0", lines)
+        server.terminate()
+        server.start()
+        connection = server.connect()
+        connection.value("AUTH", "with space")
+        self.assertEqual(connection.value("CONFIG", "GET", "timeout")[1], b"77")
+        connection.close()
+
+    def test_include(self):
+        server = self.start("timeout 5\n")
+        other = os.path.join(server.directory, "other.conf")
+        with open(other, "w", encoding="utf-8") as file:
+            file.write("timeout 33\n")
+        server.terminate()
+        with open(server.config_path, "w", encoding="utf-8") as file:
+            file.write(f"timeout 5\ninclude {other}\n")
+        server.start()
+        connection = server.connect()
+        self.assertEqual(connection.value("CONFIG", "GET", "timeout")[1], b"33")
+        connection.close()
+
+    def test_bad_files_are_refused(self):
+        for text, number in (("timeout 0\nnonsense yes\n", 2), ("timeout abc\n", 1), ("\n\ntimeout\n", 3),
+                             ('requirepass "unbalanced\n', 1)):  # fmt: skip
+            with self.assertRaises(servers.StartError) as caught:
+                self.start(text)
+            # Redis prints "Reading the configuration file, at line N", and then the line itself.
+            self.assertIn(f"line {number}", str(caught.exception))
+
+    def test_unix_socket(self):
+        path = f"/tmp/thermocline-test-{os.getpid()}.sock"
+        server = self.start("", ["--unixsocket", path, "--unixsocketperm", "700"])
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(path)
+        client.sendall(b"PING\r\n")
+        self.assertEqual(client.recv(100), b"+PONG\r\n")
+        client.close()
+        server.terminate()
+
+
 class Durable(WithServer):
     """What is written is there after a restart; only for our server, which always keeps its data."""
 
@@ -397,7 +501,7 @@ def make_suite(args):
     for label, binary in [("Ours", args.server), ("Redis", servers.REDIS_SERVER)]:
         if binary is None or (label == "Redis" and args.server and args.ours_only):
             continue
-        for base in (RedisPy, Password, RedisCli, Idle, Durable):
+        for base in (RedisPy, Password, RedisCli, Idle, SlowReader, ConfigFile, Durable):
             derived = type(f"{label}{base.__name__}", (base, unittest.TestCase), {"binary": binary, "options": options})
             for name in loader.getTestCaseNames(derived):
                 if not args.names or any(part in f"{derived.__name__}.{name}" for part in args.names):

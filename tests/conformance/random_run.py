@@ -4,6 +4,7 @@
     random_run.py --server build/release/bin/thermocline-server [--seed 7] [--steps 20000]
     random_run.py --server ... --tiny           our server with hardly any memory, many keys: everything from disk
     random_run.py --server ... --restarts 5     our server is killed and started again five times on the way
+    random_run.py --server ... --protocol 5000  broken protocol: streams with wrong, missing and added bytes
     random_run.py                               redis-server against itself
 
 A step is one pipeline on one of several connections. A seed gives the same stream every time, except for absolute
@@ -209,7 +210,8 @@ class Generator:
         return drawn if isinstance(drawn, list) else [drawn]
 
     def draw_key(self):
-        key = self.r.choice(self.big if self.r.random() < 0.15 else self.keys if self.r.random() < 0.9 else self.numbers)
+        pool = self.big if self.r.random() < 0.15 else self.keys if self.r.random() < 0.9 else self.numbers
+        key = self.r.choice(pool)
         self.named.append(key)
         return key
 
@@ -244,7 +246,9 @@ class Generator:
 
     def draw_float(self):
         kind = self.r.random()
-        return self.r.choice(ODD_TEXTS) if kind < 0.1 else b"%d" % self.integer() if kind < 0.3 else self.r.choice(FLOATS)
+        if kind < 0.2:
+            return b"%d" % self.integer()
+        return self.r.choice(ODD_TEXTS if kind < 0.3 else FLOATS)
 
     def draw_index(self):
         if self.r.random() < 0.15:
@@ -328,6 +332,33 @@ class Generator:
         return self.r.choice([b"nosuchcommand", b"foo", b"f\r\no", b"a b", b"\xff", b"name", b""])
 
 
+MUTATIONS = [b"\r", b"\n", b"\r\n", b"$", b"*", b"-", b"+", b"0", b"1", b"9", b" ", b'"', b"'", b"\\", b"\x00", b"\xff"]
+
+
+def broken_stream(generator):
+    """Some commands as bytes, inline and multibulk, with a few bytes changed, added or taken away."""
+    r, out = generator.r, b""
+    for _ in range(r.randint(1, 6)):
+        args, rule, _ = generator.command()
+        if rule != "exact" or args[0].upper() in (b"SWAPDB", b"MOVE"):
+            continue
+        out += b" ".join(args[:4]) + b"\r\n" if r.random() < 0.3 else resp.encode_command(args)
+    data = bytearray(out)
+    for _ in range(r.choice([0, 1, 1, 1, 2, 5])):
+        if not data:
+            break
+        at, kind = r.randrange(len(data)), r.randrange(4)
+        if kind == 0:
+            data[at : at + 1] = r.choice(MUTATIONS)
+        elif kind == 1:
+            data[at:at] = r.choice(MUTATIONS)
+        elif kind == 2:
+            del data[at : at + r.choice([1, 1, 2, 5])]
+        elif r.random() < 0.3:
+            del data[at:]
+    return bytes(data)
+
+
 def quote(arg):
     """An argument as a case file writes it."""
     text = "".join(chr(c) if 32 < c < 127 and c not in b"\"\\" else f"\\x{c:02x}" for c in arg)
@@ -367,6 +398,36 @@ class RandomRun:
                     self.compare_everything()
                 if self.args.progress and self.step % 1000 == 0:
                     print(f"  step {self.step}, {self.commands} commands", flush=True)
+            self.compare_everything()
+        finally:
+            self.pair.stop()
+
+    def run_protocol(self):
+        """Each stream gets a connection; the sending side is closed after it, and all that comes back is compared.
+        Both servers answer what was complete before they see the end."""
+        try:
+            for self.step in range(1, self.args.protocol + 1):
+                data = broken_stream(self.generator)
+                self.commands += 1
+                r = self.generator.r
+                cuts = sorted(r.randrange(len(data) + 1) for _ in range(r.choice([0, 0, 1, 3])))
+                answers = []
+                for side in self.pair.sides():
+                    connection = resp.Connection(side.server.port, self.args.timeout)
+                    try:
+                        for begin, end in zip([0] + cuts, cuts + [len(data)]):
+                            connection.send_raw(data[begin:end])
+                        connection.socket.shutdown(1)
+                    except OSError:
+                        pass  # closed by the server already
+                    answers.append(connection.read_available(self.args.timeout)[0])
+                    connection.close()
+                if answers[0] != answers[1] or not self.pair.alive():
+                    raise Mismatch(
+                        f"stream {sides.show_bytes(data, 3000)}\n  redis: {sides.show_bytes(answers[0])}\n"
+                        f"  ours:  {sides.show_bytes(answers[1])}\n"
+                        + ("" if self.pair.alive() else self.pair.ours.server.log_tail())
+                    )
             self.compare_everything()
         finally:
             self.pair.stop()
@@ -495,6 +556,7 @@ def main():
     parser.add_argument("--depth", type=int, default=40, help="longest pipeline")
     parser.add_argument("--keys", type=int, help="size of the key pool")
     parser.add_argument("--tiny", action="store_true", help="ours with --maxmemory 1mb and a large key pool")
+    parser.add_argument("--protocol", type=int, default=0, help="so many broken streams instead of steps")
     parser.add_argument("--restarts", type=int, default=0, help="how often ours is killed or ended, and started again")
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds to wait for one reply")
     parser.add_argument("--progress", action="store_true")
@@ -502,14 +564,19 @@ def main():
     if args.seed is None:
         args.seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {args.seed}, {args.steps} steps", flush=True)
-    run = RandomRun(args)
     try:
-        run.run()
+        run = RandomRun(args)
+        run.run_protocol() if args.protocol else run.run()
     except Mismatch as mismatch:
         extra = "".join(f" --{flag}" for flag in ("tiny",) if getattr(args, flag))
+        extra += f" --protocol {args.protocol}" if args.protocol else ""
         print(f"MISMATCH at step {run.step} (--seed {args.seed} --steps {args.steps}{extra})\n{mismatch}")
         return 1
-    print(f"{run.commands} commands in {args.steps} steps: equal")
+    except servers.StartError as error:
+        print(error)
+        return 1
+    what = "broken streams" if args.protocol else f"commands in {args.steps} steps"
+    print(f"{run.commands} {what}: equal")
     return 0
 
 

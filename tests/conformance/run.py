@@ -82,8 +82,8 @@ class FileRun:
             self.send_and_compare([step])
         for side in self.pair.sides():
             if not side.server.alive():
-                self.failures.append(f"{self.case.path}:{step.line_number}: {side.server.name} died after: {step.text}\n"
-                                     f"{side.server.log_tail()}")
+                where = f"{os.path.relpath(self.case.path)}:{step.line_number}"
+                self.failures.append(f"{where}: {side.server.name} died after: {step.text}\n{side.server.log_tail()}")
                 return False
         return True
 

@@ -37,10 +37,11 @@ class Server:
     """One server process on a free port of 127.0.0.1.
 
     `directory`: its data; a temporary one, removed by stop(), if None. `options`: command line options as a list.
-    Use as a context manager, or call start() and stop(). restart after kill() or terminate() with start().
+    `config`: the text of a configuration file, written into `directory`. Use as a context manager, or call start()
+    and stop(); after kill() or terminate(), start() starts it again on its data.
     """
 
-    def __init__(self, binary, options=(), directory=None, wait_s=60.0, name=None):
+    def __init__(self, binary, options=(), directory=None, wait_s=60.0, name=None, config=None):
         self.binary = binary
         self.options = list(options)
         self.own_directory = directory is None
@@ -48,6 +49,11 @@ class Server:
         self.wait_s = wait_s
         self.name = name or ("redis" if is_redis(binary) else "thermocline")
         self.log_path = os.path.join(self.directory, "server.out")
+        self.config_path = None
+        if config is not None:
+            self.config_path = os.path.join(self.directory, "server.conf")
+            with open(self.config_path, "w", encoding="utf-8") as file:
+                file.write(config)
         self.process = None
         self.port = None
         self.password = None
@@ -76,7 +82,8 @@ class Server:
     def spawn(self):
         """Starts the process on a free port without waiting for it."""
         self.port = free_port()
-        command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory]
+        command = [self.binary] + ([self.config_path] if self.config_path else [])
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 command + self.options, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -340,7 +340,7 @@ def broken_stream(generator):
     r, out = generator.r, b""
     for _ in range(r.randint(1, 6)):
         args, rule, _ = generator.command()
-        if rule != "exact" or args[0].upper() in (b"SWAPDB", b"MOVE"):
+        if rule != "exact" or args[0].upper() == b"COMMAND":
             continue
         out += b" ".join(args[:4]) + b"\r\n" if r.random() < 0.3 else resp.encode_command(args)
     data = bytearray(out)
@@ -404,7 +404,8 @@ class RandomRun:
 
     def run_protocol(self):
         """Each stream gets a connection; the sending side is closed after it, and all that comes back is compared.
-        Both servers answer what was complete before they see the end."""
+        Both servers answer what was complete before they see the end; but what does not fit into the socket then is
+        dropped, at a place that chance decides, so of long answers only the common part is compared."""
         try:
             for self.step in range(1, self.args.protocol + 1):
                 data = broken_stream(self.generator)
@@ -422,7 +423,10 @@ class RandomRun:
                         pass  # closed by the server already
                     answers.append(connection.read_available(self.args.timeout)[0])
                     connection.close()
-                if answers[0] != answers[1] or not self.pair.alive():
+                size = min(len(answer) for answer in answers)
+                if size < 16384:
+                    size = max(len(answer) for answer in answers)
+                if answers[0][:size] != answers[1][:size] or not self.pair.alive():
                     raise Mismatch(
                         f"stream {sides.show_bytes(data, 3000)}\n  redis: {sides.show_bytes(answers[0])}\n"
                         f"  ours:  {sides.show_bytes(answers[1])}\n"

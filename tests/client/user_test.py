@@ -394,6 +394,54 @@ class SlowReader(WithServer):
         connection.close()
 
 
+class LongCommands(WithServer):
+    """KEYS and SCAN over data that is on disk do not hold up other clients. Redis does stop there: ours only."""
+
+    own_options = ()
+    KEYS = 300000
+    LATENCY_MAX_S = 0.25
+
+    @classmethod
+    def setUpClass(cls):
+        if servers.is_redis(cls.binary):
+            raise unittest.SkipTest("Redis stops the world for KEYS")
+        cls.options = ["--maxmemory", "1mb", *cls.options]
+        super().setUpClass()
+
+    def test_keys_beside_ping(self):
+        connection = self.server.connect(timeout=120)
+        for first in range(0, self.KEYS, 1000):
+            pairs = [part for i in range(first, first + 1000) for part in (f"user:{i}", f"value {i}" * 10)]
+            connection.value("MSET", *pairs)
+        self.assertEqual(connection.value("DBSIZE"), self.KEYS)
+        connection.send("KEYS", "*")
+        connection.send("KEYS", "nothing*else")
+        other, worst, count = self.server.connect(), 0.0, 0
+        begin = time.monotonic()
+        answered = threading.Event()
+        found = []
+
+        def read():
+            found.append(len(connection.read_reply().value))
+            found.append(len(connection.read_reply().value))
+            answered.set()
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        while not answered.is_set() and time.monotonic() - begin < 60:
+            at = time.monotonic()
+            other.value("SET", "ping", str(count))
+            other.value("GET", f"user:{count * 7919 % self.KEYS}")
+            worst, count = max(worst, time.monotonic() - at), count + 1
+            time.sleep(0.001)  # leaves the interpreter to the reader, whose work would be counted otherwise
+        thread.join()
+        self.assertIn(found[0], (self.KEYS, self.KEYS + 1))
+        self.assertEqual(found[1], 0)
+        self.assertLess(worst, self.LATENCY_MAX_S, f"of {count} round trips one took {worst:.3f} s")
+        connection.close()
+        other.close()
+
+
 CONFIG = """# a comment that stays
 timeout 0
 
@@ -501,7 +549,7 @@ def make_suite(args):
     for label, binary in [("Ours", args.server), ("Redis", servers.REDIS_SERVER)]:
         if binary is None or (label == "Redis" and args.server and args.ours_only):
             continue
-        for base in (RedisPy, Password, RedisCli, Idle, SlowReader, ConfigFile, Durable):
+        for base in (RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, ConfigFile, Durable):
             derived = type(f"{label}{base.__name__}", (base, unittest.TestCase), {"binary": binary, "options": options})
             for name in loader.getTestCaseNames(derived):
                 if not args.names or any(part in f"{derived.__name__}.{name}" for part in args.names):

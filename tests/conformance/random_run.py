@@ -152,6 +152,7 @@ class Generator:
             self.big = [b"big1", b"big2"]
         self.numbers = [b"n1", b"n2", b"n3"]
         self.tiny = tiny
+        self.overflows = [b"WRAP", b"SAT", b"FAIL", b"sat"]
         self.rows = []
         self.weights = []
         for line in ROWS.strip().splitlines():
@@ -289,7 +290,7 @@ class Generator:
         if kind < 0.3:
             return self.draw_bitget()
         if kind < 0.5:
-            return [b"OVERFLOW", self.r.choice([b"WRAP", b"SAT", b"FAIL", b"sat"])]
+            return [b"OVERFLOW", self.r.choice(self.overflows)]
         return [self.r.choice([b"SET", b"INCRBY"]), self.bit_type(), self.bit_offset(), b"%d" % self.integer()]
 
     # Expiries are far away or long past, so that neither server's clock decides what a reply is.
@@ -384,6 +385,8 @@ class RandomRun:
         base = ()
         if servers.is_redis(args.server or servers.REDIS_SERVER):
             options = servers.split_options(args.option)  # redis would delete what it evicts
+            # A BITFIELD that fails has lengthened the value, which Redis does not log: lost by a restart.
+            self.generator.overflows.remove(b"FAIL")
             base = ["--save", "", "--appendonly", "yes", "--enable-debug-command", "yes"]
         self.pair = sides.Pair(args.server, options, (), args.timeout, our_base=base)
 

@@ -1,0 +1,1 @@
+"""What the programs under tests/ and tools/ share: starting servers, and speaking their protocol."""

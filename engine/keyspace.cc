@@ -132,6 +132,12 @@ void Keyspace::Unpin(Waiter& waiter) {
   waiter.pins_.swap(pins);  // keeps its capacity
 }
 
+void Keyspace::Forget(Waiter& waiter) {
+  CHECK(!waiter.suspended());
+  std::erase(ready_, &waiter);
+  Unpin(waiter);
+}
+
 void Keyspace::Wake(Waiter* waiter) {
   if (--waiter->pending_ == 0 && waiter != sweeper_.get()) ready_.push_back(waiter);
 }
@@ -181,7 +187,10 @@ void Keyspace::TakeIn() {
   }
 }
 
-Keyspace::Committed Keyspace::Commit() { return CommitBatch(/*wait_for_stall=*/false); }
+Keyspace::Committed Keyspace::Commit() {
+  const Committed committed = CommitBatch(/*wait_for_stall=*/false);
+  return std::exchange(turn_lost_, false) ? Committed::kFailed : committed;
+}
 
 Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
   if (!pending()) {
@@ -221,7 +230,7 @@ Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
   }
 }
 
-Keyspace::Committed Keyspace::RetryCommit() { return stalled_ ? CommitBatch(/*wait_for_stall=*/false) : Committed::kYes; }
+Keyspace::Committed Keyspace::RetryCommit() { return stalled_ ? Commit() : Committed::kYes; }
 
 void Keyspace::AfterCommit() {
   for (const uint64_t id : new_purges_) purge_queue_.push_back(id);
@@ -230,6 +239,7 @@ void Keyspace::AfterCommit() {
 
 void Keyspace::AfterFailure(Status why) {
   ++stats_.commit_failures;
+  turn_lost_ = true;
   failure_ = std::move(why);
   // The disk is the truth: all that the turn wrote leaves RAM.
   for (const Txn::Touched& touched : touched_) {

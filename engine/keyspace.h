@@ -119,6 +119,8 @@ class Keyspace {
   /// now: the waiter is then suspended until it is, and the command runs again.
   bool Offload(Waiter& waiter, int db, std::function<void(const class SnapshotView&)> job);
 
+  /// Lets go of a waiter that is not suspended and will not come back.
+  void Forget(Waiter& waiter);
   /// Waiters whose wait is over, in the order in which their waits ended. Appends.
   void TakeReady(std::vector<Waiter*>* ready);
 
@@ -129,6 +131,7 @@ class Keyspace {
   /// The one function that writes: everything since the last commit, as one write batch.
   Committed Commit();
   bool pending() const { return batch_.Count() > 0 || state_changed_; }
+  size_t pending_bytes() const { return batch_.GetDataSize(); }
   /// A commit is held up by a stall: writes must wait (SuspendWriter), reads of clean objects go on.
   bool stalled() const { return stalled_; }
   Committed RetryCommit();
@@ -283,6 +286,7 @@ class Keyspace {
   std::vector<uint64_t> new_purges_;    ///< object ids that this turn gave to the purge
   std::vector<uint64_t> purged_;        ///< object ids that this turn purged
   bool stalled_ = false;
+  bool turn_lost_ = false;  ///< a commit in the middle of the turn failed: the whole turn is told
   Status failure_;
 
   // Databases.

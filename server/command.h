@@ -130,5 +130,6 @@ std::span<const Command> StringCommands();
 std::span<const Command> KeyCommands();
 std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();
+std::span<const Command> ObjectCommands();
 
 }  // namespace thermocline

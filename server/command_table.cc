@@ -101,10 +101,10 @@ bool FindKeys(const Command& command, std::span<const std::string_view> args, st
     } else {
       const ptrdiff_t at = begin + spec.key_number;
       if (at >= count) return false;
-      const std::optional<int64_t> keys = ParseInt64(args[static_cast<size_t>(at)]);
-      if (!keys.has_value() || *keys < 0 || *keys > count) return false;
+      int64_t keys;
+      if (!ParseInt64(args[static_cast<size_t>(at)], &keys) || keys < 0 || keys > count) return false;
       first = begin + spec.first_key;
-      last = first + (static_cast<ptrdiff_t>(*keys) - 1) * spec.step;
+      last = first + (static_cast<ptrdiff_t>(keys) - 1) * spec.step;
     }
     if (last >= count) return false;
     for (ptrdiff_t i = first; i <= last; i += spec.step) positions->push_back(static_cast<size_t>(i));

@@ -65,7 +65,7 @@ class Server {
   const std::string& run_id() const { return run_id_; }
   uint64_t started_at_us() const { return started_at_us_; }
 
-  /// Clients in the order in which they connected.
+  /// In no order.
   const std::list<std::unique_ptr<Client>>& clients() const { return clients_; }
   Client* FindClient(uint64_t id) const;
   uint64_t last_client_id() const { return next_client_id_ - 1; }
@@ -110,6 +110,8 @@ class Server {
   /// INFO's text for the named sections (lower case; "all", "default", "everything" as in Redis).
   std::string Info(const std::vector<std::string>& sections);
   uint64_t peak_memory_bytes() const { return peak_memory_bytes_; }
+  /// Bytes allocated by the process: what INFO calls used_memory.
+  uint64_t UsedMemory() const;
 
  private:
   struct Network;  ///< asio: acceptors, timers, signals, and the wake-up from other threads
@@ -117,6 +119,7 @@ class Server {
   Server(Config& config, Log& log, const Clock& clock);
   Status Listen();
   void InstallConfigHooks();
+  void CheckpointDone(const Status& status);
 
   // The loop and the turn (turn.cc).
   void Turn();
@@ -128,15 +131,20 @@ class Server {
   void Publish(std::vector<Client*>& clients);
   void FailTurn(std::vector<Client*>& clients);
   void CloseDoomed();
-  bool HasWork() const { return !runnable_.empty() || housekeeping_; }
+  bool HasWork() const {
+    return !runnable_.empty() || !to_read_.empty() || !doomed_.empty() || housekeeping_ ||
+           (keyspace_->pending() && !keyspace_->stalled());
+  }
   void Cron();
 
   // One command (execute.cc).
   enum class Step : uint8_t { kDone, kWait };
   Step ExecuteRequest(Client& client);
-  Step RunCommand(Client& client, const CommandTable::Entry& entry, std::span<const std::string_view> args);
-  const CommandTable::Entry* Resolve(Client& client, std::span<const std::string_view> args, std::string* error);
-  std::string Refusal(const Client& client, const CommandTable::Entry& entry);
+  Step RunCommand(Client& client, const CommandTable::Entry& entry, std::span<const std::string_view> args,
+                  size_t reply_from);
+  const CommandTable::Entry* Resolve(std::span<const std::string_view> args, std::string* error) const;
+  std::string Refusal(const Client& client, const CommandTable::Entry& entry) const;
+  void CountError(std::string_view reply);
   void FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us);
   void AddToTurn(Client& client);
   void MakeRunnable(Client& client);

@@ -1,0 +1,26 @@
+#include "engine/keys.h"
+
+#include <string>
+
+namespace thermocline {
+
+void CopyObject(Txn& txn, Object* from, Object* to) {
+  const uint64_t expire_at_ms = from->expire_at_ms;
+  const StringEncoding encoding = from->encoding;
+  if (!from->has_rows) {
+    txn.SetString(to, from->inline_value(), encoding);
+  } else {
+    for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) txn.CompleteRows(from, space);
+    txn.MakeRows(to, from->type);
+    txn.SetBody(to, txn.body(from));
+    for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
+      for (Txn::Cursor row = txn.SeekForward(from, space, {}); row.valid(); row.Next()) {
+        txn.Put(to, space, row.key(), row.value());
+      }
+    }
+    to->encoding = encoding;
+  }
+  txn.SetExpiry(to, expire_at_ms);
+}
+
+}  // namespace thermocline

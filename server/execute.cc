@@ -1,0 +1,181 @@
+// One command: found, checked, run, its reply finished.
+
+#include <algorithm>
+
+#include "server/error_reply.h"
+#include "server/server.h"
+
+namespace thermocline {
+
+namespace {
+
+/// An argument as Redis quotes it in "unknown command" errors: cut at 128 bytes in all.
+std::string QuoteArguments(std::span<const std::string_view> args) {
+  std::string text;
+  for (size_t i = 1; i < args.size() && text.size() < 128; ++i) {
+    text += '\'';
+    text.append(args[i].substr(0, 128 - std::min<size_t>(128, text.size() - 1)));
+    text += "' ";
+  }
+  return text;
+}
+
+bool ArityFits(const Command& command, size_t args) {
+  return command.arity >= 0 ? args == static_cast<size_t>(command.arity)
+                            : args >= static_cast<size_t>(-command.arity);
+}
+
+}  // namespace
+
+const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> args, std::string* error) const {
+  const CommandTable::Entry* entry = commands_.Find(args[0]);
+  if (entry == nullptr) {
+    *error = "ERR unknown command '" + std::string(args[0].substr(0, 128)) + "', with args beginning with: " +
+             QuoteArguments(args);
+    return nullptr;
+  }
+  if (!entry->subcommands.empty() && args.size() >= 2) {
+    const CommandTable::Entry* sub = CommandTable::FindSubcommand(*entry, args[1]);
+    if (sub == nullptr) {
+      // A container that is a command of its own too (COMMAND) takes no other arguments.
+      std::string container(entry->command->name);
+      std::transform(container.begin(), container.end(), container.begin(), ::toupper);
+      *error = "ERR unknown subcommand '" + std::string(args[1].substr(0, 128)) + "'. Try " + container + " HELP.";
+      return nullptr;
+    }
+    entry = sub;
+  }
+  if (!ArityFits(*entry->command, args.size()) || entry->command->handler == nullptr) {
+    ++entry->stats.rejected;
+    *error = "ERR wrong number of arguments for '" + entry->full_name + "' command";
+    return nullptr;
+  }
+  return entry;
+}
+
+/// Why the command may not run now; empty: it may.
+std::string Server::Refusal(const Client& client, const CommandTable::Entry& entry) const {
+  const uint32_t flags = entry.command->flags;
+  if (!client.authenticated && (flags & kNoAuth) == 0) return "NOAUTH Authentication required.";
+  if ((flags & kWrite) != 0 && !keyspace_->writable()) {
+    return "MISCONF Errors writing to the log: " + keyspace_->failure().message();
+  }
+  return {};
+}
+
+/// Runs the client's next request. kWait: it is suspended and comes back to the same request.
+Server::Step Server::ExecuteRequest(Client& client) {
+  const std::span<const std::string_view> args = client.request();
+  AddToTurn(client);
+  const size_t reply_from = client.output().size();
+  if (client.offload_finish) {  // a reader thread has done the work
+    ReplyWriter reply(client.output(), client.protocol);
+    std::exchange(client.offload_finish, nullptr)(reply);
+    std::string ignored;
+    FinishReply(client, Resolve(args, &ignored), reply_from, turn_us_);
+    return Step::kDone;
+  }
+  std::string error;
+  const CommandTable::Entry* entry = Resolve(args, &error);
+  if (entry != nullptr) {
+    error = Refusal(client, *entry);
+    if (!error.empty()) ++entry->stats.rejected;
+  } else if (!client.authenticated) {
+    const CommandTable::Entry* known = commands_.Find(args[0]);
+    if (known == nullptr || (known->command->flags & kNoAuth) == 0) error = "NOAUTH Authentication required.";
+  }
+  if (!error.empty()) {
+    ReplyWriter(client.output(), client.protocol).Error(error);
+    FinishReply(client, nullptr, reply_from, turn_us_);
+    return Step::kDone;
+  }
+  const bool writes = (entry->command->flags & (kWrite | kMayReplicate)) != 0;
+  if (pause_mode_ == PauseMode::kAll || (pause_mode_ == PauseMode::kWrites && writes)) {
+    client.paused = true;
+    paused_.push_back(&client);
+    return Step::kWait;
+  }
+  if ((entry->command->flags & kWrite) != 0 && keyspace_->stalled()) {
+    keyspace_->SuspendWriter(client);
+    return Step::kWait;
+  }
+  return RunCommand(client, *entry, args, reply_from);
+}
+
+Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry,
+                                std::span<const std::string_view> args, size_t reply_from) {
+  const uint64_t started_us = clock_.MonotonicUs();
+  ReplyWriter reply(client.output(), client.protocol);
+  std::function<void(const SnapshotView&)> job;
+  const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
+    CommandContext context{args, txn, reply, client, *this, *entry.command, {}, {}};
+    entry.command->handler(context);
+    if (context.offload_job) {
+      job = std::move(context.offload_job);
+      client.offload_finish = std::move(context.offload_finish);
+    }
+  });
+  switch (ran) {
+    case Keyspace::Ran::kDone:
+      if (job) {
+        // When the commit before it is stalled, the command begins again afterwards.
+        if (!keyspace_->Offload(client, client.db, std::move(job))) client.offload_finish = nullptr;
+        client.TruncateOutput(reply_from);
+        return Step::kWait;
+      }
+      break;
+    case Keyspace::Ran::kWaiting:
+      client.TruncateOutput(reply_from);
+      return Step::kWait;
+    case Keyspace::Ran::kFailed:
+      client.TruncateOutput(reply_from);
+      log_.Warning("A read failed (" + entry.full_name + "): " + keyspace_->error().message());
+      WriteError(reply, keyspace_->error());
+      break;
+  }
+  client.last_command = entry.command;
+  FinishReply(client, &entry, reply_from, started_us);
+  return Step::kDone;
+}
+
+void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us) {
+  ++client.commands;
+  std::string& output = client.output();
+  const bool failed = output.size() > reply_from && output[reply_from] == '-';
+  if (failed) CountError(std::string_view(output).substr(reply_from + 1));
+  if (entry != nullptr) {
+    ++stats_.commands_processed;
+    ++entry->stats.calls;
+    entry->stats.us += clock_.MonotonicUs() - started_us;
+    if (failed) ++entry->stats.failed;
+  }
+  switch (client.reply_mode) {
+    case ReplyMode::kOn:
+      ++client.turn_replies;
+      return;
+    case ReplyMode::kOff:
+      break;
+    case ReplyMode::kSkipNext:  // CLIENT REPLY SKIP itself
+      client.reply_mode = ReplyMode::kSkipThis;
+      break;
+    case ReplyMode::kSkipThis:
+      client.reply_mode = ReplyMode::kOn;
+      break;
+  }
+  client.TruncateOutput(reply_from);
+}
+
+void Server::CountError(std::string_view reply) {
+  ++stats_.errors;
+  // A client must not fill the table with codes of its own making: EVAL will be able to.
+  constexpr size_t kCodesMax = 128;
+  std::string code(reply.substr(0, std::min(reply.find(' '), reply.find('\r'))));
+  const auto found = stats_.errors_by_code.find(code);
+  if (found != stats_.errors_by_code.end()) {
+    ++found->second;
+  } else if (stats_.errors_by_code.size() < kCodesMax) {
+    stats_.errors_by_code.emplace(std::move(code), 1);
+  }
+}
+
+}  // namespace thermocline

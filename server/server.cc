@@ -1,0 +1,227 @@
+#include "server/server.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "server/network.h"
+#include "server/process_memory.h"
+
+namespace thermocline {
+
+namespace {
+
+std::string RandomHex(size_t digits) {
+  std::random_device device;
+  std::string text;
+  while (text.size() < digits) text += "0123456789abcdef"[device() & 15];
+  return text;
+}
+
+SyncMode ToSyncMode(FsyncPolicy policy) {
+  switch (policy) {
+    case FsyncPolicy::kAlways:
+      return SyncMode::kAlways;
+    case FsyncPolicy::kNever:
+      return SyncMode::kNo;
+    case FsyncPolicy::kEverySecond:
+      break;
+  }
+  return SyncMode::kEverySecond;
+}
+
+EvictionOptions ToEviction(const ServerOptions& o) {
+  EvictionOptions eviction;
+  switch (o.maxmemory_policy) {
+    case MaxmemoryPolicy::kVolatileLru: eviction.policy = EvictionPolicy::kVolatileLru; break;
+    case MaxmemoryPolicy::kVolatileLfu: eviction.policy = EvictionPolicy::kVolatileLfu; break;
+    case MaxmemoryPolicy::kVolatileRandom: eviction.policy = EvictionPolicy::kVolatileRandom; break;
+    case MaxmemoryPolicy::kVolatileTtl: eviction.policy = EvictionPolicy::kVolatileTtl; break;
+    case MaxmemoryPolicy::kAllkeysLru: eviction.policy = EvictionPolicy::kAllKeysLru; break;
+    case MaxmemoryPolicy::kAllkeysLfu: eviction.policy = EvictionPolicy::kAllKeysLfu; break;
+    case MaxmemoryPolicy::kAllkeysRandom: eviction.policy = EvictionPolicy::kAllKeysRandom; break;
+    case MaxmemoryPolicy::kNoEviction: eviction.policy = EvictionPolicy::kNoEviction; break;
+  }
+  eviction.action = o.maxmemory_action == MaxmemoryAction::kDemote ? EvictionAction::kDemote : EvictionAction::kDelete;
+  eviction.samples = static_cast<int>(o.maxmemory_samples);
+  eviction.lfu_log_factor = static_cast<int>(o.lfu_log_factor);
+  eviction.lfu_decay_minutes = static_cast<int>(o.lfu_decay_minutes);
+  return eviction;
+}
+
+/// Sizes that the operator leaves to us: half of the memory for hot keys, a sixteenth for blocks of cold ones; the
+/// rest is for memtables, clients and the system's page cache.
+void FillAutomatic(ServerOptions& o) {
+  const uint64_t usable = UsableMemoryBytes();
+  if (o.maxmemory.automatic) o.maxmemory.bytes = usable / 2;
+  if (o.rocksdb_block_cache.automatic) {
+    o.rocksdb_block_cache.bytes = std::clamp<uint64_t>(usable / 16, 8 << 20, uint64_t{4} << 30);
+  }
+}
+
+KeyspaceOptions ToKeyspaceOptions(const ServerOptions& o) {
+  KeyspaceOptions keyspace;
+  keyspace.dir = o.dir;
+  keyspace.databases = static_cast<int>(o.databases);
+  keyspace.hot_bytes_max = o.maxmemory.bytes;
+  keyspace.eviction = ToEviction(o);
+  keyspace.sync_mode = ToSyncMode(o.appendfsync);
+  keyspace.string_bytes_max = o.bulk_bytes_max;
+  keyspace.readers = static_cast<int>(o.io_readers);
+  keyspace.store.block_cache_bytes = o.rocksdb_block_cache.bytes;
+  keyspace.store.write_buffer_bytes = o.rocksdb_write_buffer_bytes;
+  keyspace.store.background_jobs = static_cast<int>(o.rocksdb_background_jobs_max);
+  keyspace.store.rate_limit_bytes_per_second = o.rocksdb_rate_limit_bytes_per_second;
+  keyspace.store.zstd_bottom = o.rocksdb_zstd_bottom;
+  keyspace.store.blob_bytes_min = o.rocksdb_blob_bytes_min;
+  keyspace.store.open_files_max = static_cast<int>(o.rocksdb_open_files_max);
+  return keyspace;
+}
+
+}  // namespace
+
+Server::Server(Config& config, Log& log, const Clock& clock)
+    : config_(config),
+      log_(log),
+      clock_(clock),
+      commands_(std::vector<std::span<const Command>>{StringCommands(), KeyCommands(), ConnectionCommands(),
+                                                      ServerCommands(), ObjectCommands()}),
+      network_(std::make_unique<Network>(ready_set_)),
+      run_id_(RandomHex(40)),
+      started_at_us_(clock.MonotonicUs()),
+      last_checkpoint_s_(clock.WallMs() / 1000) {}
+
+Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Clock& clock) {
+  ServerOptions& o = config.startup_options();
+  std::error_code error;
+  o.dir = std::filesystem::absolute(o.dir, error).lexically_normal().string();
+  if (o.dir.size() > 1 && o.dir.ends_with('/')) o.dir.pop_back();
+  FillAutomatic(o);
+  auto server = std::unique_ptr<Server>(new Server(config, log, clock));
+  KeyspaceOptions options = ToKeyspaceOptions(o);
+  options.wake = [network = server->network_.get()] { network->Wake(); };
+  Result<std::unique_ptr<Keyspace>> keyspace = Keyspace::Open(std::move(options), clock);
+  if (!keyspace.ok()) return keyspace.status();
+  server->keyspace_ = std::move(*keyspace);
+  server->turn_us_ = clock.MonotonicUs();
+  server->InstallConfigHooks();
+  if (Status s = server->Listen(); !s.ok()) return s;
+  if (!o.pidfile.empty()) {
+    std::ofstream(o.pidfile) << getpid() << "\n";
+  }
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  server->network_->signals.add(SIGINT);
+  server->network_->signals.add(SIGTERM);
+  server->network_->signals.async_wait([raw = server.get()](const asio::error_code& e, int) {
+    if (!e) raw->RequestShutdown(ShutdownSave::kDefault);
+  });
+  server->Cron();
+  return server;
+}
+
+Server::~Server() {
+  network_->tcp.clear();
+  network_->local.reset();
+  if (!options().unixsocket.empty()) unlink(options().unixsocket.c_str());
+  if (keyspace_ != nullptr) {
+    // The turn that asked for the shutdown is committed and published; what the background added is not lost either.
+    (void)keyspace_->Commit();
+    if (Status s = keyspace_->SyncNow(); !s.ok()) log_.Warning("The log could not be synced: " + s.message());
+  }
+  // Clients wait on the keyspace, whose threads wake the network: in this order.
+  keyspace_.reset();
+  clients_.clear();
+  if (!options().pidfile.empty()) unlink(options().pidfile.c_str());
+}
+
+void Server::RequestShutdown(ShutdownSave save) {
+  shutdown_save_ = save;
+  shutdown_.store(true);
+  network_->Wake();
+}
+
+void Server::InstallConfigHooks() {
+  config_.OnChange({"maxmemory"}, [this](ServerOptions& o) -> Status {
+    FillAutomatic(o);
+    keyspace_->SetHotBytesMax(o.maxmemory.bytes);
+    return {};
+  });
+  config_.OnChange({"maxmemory-policy", "maxmemory-action", "maxmemory-samples", "lfu-log-factor", "lfu-decay-time"},
+                   [this](ServerOptions& o) -> Status {
+                     keyspace_->SetEviction(ToEviction(o));
+                     return {};
+                   });
+  config_.OnChange({"appendfsync"}, [this](ServerOptions& o) -> Status {
+    keyspace_->SetSyncMode(ToSyncMode(o.appendfsync));
+    return {};
+  });
+  config_.OnChange({"proto-max-bulk-len"}, [this](ServerOptions& o) -> Status {
+    keyspace_->options().string_bytes_max = o.bulk_bytes_max;
+    return {};
+  });
+  config_.OnChange({"loglevel"}, [this](ServerOptions& o) -> Status {
+    log_.SetLevel(o.loglevel);
+    return {};
+  });
+  config_.OnChange({"rocksdb-rate-limit-bytes-per-sec"}, [this](ServerOptions& o) -> Status {
+    if (!keyspace_->store().SetRateLimit(o.rocksdb_rate_limit_bytes_per_second)) {
+      return {Code::kInvalid, "the rate limit can be changed at run time, but not turned on or off"};
+    }
+    return {};
+  });
+}
+
+Status Server::StartCheckpoint() {
+  if (checkpoint_running_) return {Code::kInvalid, "Background save already in progress"};
+  Status s = keyspace_->StartCheckpoint(checkpoint_path(), [this](Status done) {
+    checkpoint_running_ = false;
+    CheckpointDone(done);
+  });
+  checkpoint_running_ = s.ok();
+  return s;
+}
+
+Status Server::Checkpoint() {
+  if (checkpoint_running_) return {Code::kInvalid, "Background save already in progress"};
+  Status s = keyspace_->CheckpointNow(checkpoint_path());
+  CheckpointDone(s);
+  return s;
+}
+
+void Server::CheckpointDone(const Status& status) {
+  last_checkpoint_ok_ = status.ok();
+  if (status.ok()) {
+    last_checkpoint_s_ = clock_.WallMs() / 1000;
+    log_.Notice("Checkpoint written to " + checkpoint_path());
+  } else {
+    log_.Warning("The checkpoint failed: " + status.message());
+  }
+}
+
+uint64_t Server::UsedMemory() const {
+  const uint64_t allocated = AllocatedBytes();
+  if (allocated > 0) return allocated;
+  return keyspace_->hot().used_bytes() + keyspace_->store().memtable_bytes() +
+         keyspace_->store().block_cache_usage_bytes();
+}
+
+uint64_t Server::Cursors::Save(std::string next_key) {
+  if (places_.empty()) places_.resize(kPlacesMax);
+  const uint64_t cursor = next_++;
+  places_[cursor % kPlacesMax] = {cursor, std::move(next_key)};
+  return cursor;
+}
+
+const std::string* Server::Cursors::Find(uint64_t cursor) const {
+  if (places_.empty() || cursor == 0) return nullptr;
+  const Place& place = places_[cursor % kPlacesMax];
+  return place.cursor == cursor ? &place.next_key : nullptr;
+}
+
+}  // namespace thermocline

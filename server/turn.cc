@@ -1,0 +1,259 @@
+// The loop of the keyspace thread and its turn: take in, read, execute, commit once, publish.
+
+#include <algorithm>
+
+#include "server/network.h"
+
+namespace thermocline {
+
+namespace {
+
+// A turn is bounded, so that a flood delays nobody for long.
+constexpr int kRequestsPerClient = 1024;
+constexpr uint64_t kTurnUsMax = 5000;
+constexpr size_t kBatchBytesMax = 8 << 20;
+// How often asio's own events (accepting, timers, signals) are looked at while the server is never idle.
+constexpr uint64_t kAsioPollUs = 1000;
+constexpr int kStallRetryMs = 2;
+constexpr uint64_t kRecoverUs = 500'000;
+
+}  // namespace
+
+void Server::Network::Sleep(int milliseconds) {
+  if (!ready_armed) {
+    ready_armed = true;
+    ready.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code&) { ready_armed = false; });
+  }
+  sleeping.store(true);
+  if (!woken.load()) {
+    if (milliseconds > 0) {
+      io.run_one_for(std::chrono::milliseconds(milliseconds));
+    } else {
+      io.run_one();
+    }
+  }
+  sleeping.store(false);
+}
+
+int Server::Run() {
+  while (!shutdown_.load(std::memory_order_relaxed)) {
+    std::span<const ReadySet::Event> events = ready_set_.Poll();
+    const bool idle = events.empty() && !HasWork() && !network_->woken.load(std::memory_order_relaxed);
+    if (idle) {
+      network_->Sleep(keyspace_->stalled() ? kStallRetryMs : 0);
+      events = ready_set_.Poll();
+    }
+    network_->woken.store(false);
+    turn_us_ = clock_.MonotonicUs();
+    if (idle || turn_us_ - network_->last_poll_us > kAsioPollUs) {
+      network_->last_poll_us = turn_us_;
+      network_->io.poll();
+    }
+    for (const ReadySet::Event& event : events) {
+      Client& client = *static_cast<Client*>(event.owner);
+      if (event.readable && !client.readable) {
+        client.readable = true;
+        if (!client.has_request()) to_read_.push_back(&client);
+      }
+      if (event.writable && client.unsent_bytes() > 0 && !client.in_turn && !client.held) {
+        if (!client.Flush()) client.close_now = true;
+        if (client.close_now || client.close_after_reply) doomed_.push_back(&client);
+      }
+      if (event.hung_up && client.suspended()) client.end_of_stream = true;
+    }
+    Turn();
+  }
+  return 0;
+}
+
+void Server::Turn() {
+  ++stats_.turns;
+  keyspace_->TakeIn();
+  if (keyspace_->stalled()) {
+    const Keyspace::Committed committed = keyspace_->RetryCommit();
+    if (committed == Keyspace::Committed::kFailed) FailTurn(held_clients_);
+    if (committed != Keyspace::Committed::kStalled) Publish(held_clients_);
+  } else if (!keyspace_->writable() && turn_us_ >= next_recover_us_) {
+    next_recover_us_ = turn_us_ + kRecoverUs;
+    if (keyspace_->TryRecover()) log_.Notice("The store is writable again");
+  }
+  TakeReadyClients();
+  ReadClients();
+  ExecuteClients();
+  CommitAndPublish();
+  CloseDoomed();
+  housekeeping_ = keyspace_->Housekeeping();
+}
+
+void Server::TakeReadyClients() {
+  keyspace_->TakeReady(&ready_waiters_);
+  for (Waiter* waiter : ready_waiters_) {
+    Client& client = static_cast<Client&>(*waiter);
+    if (client.close_now) {
+      doomed_.push_back(&client);
+      continue;
+    }
+    MakeRunnable(client);
+  }
+  ready_waiters_.clear();
+}
+
+ParseLimits Server::Limits(const Client& client) const {
+  ParseLimits limits;
+  limits.bulk_bytes_max = options().bulk_bytes_max;
+  limits.authenticated = client.authenticated;
+  return limits;
+}
+
+void Server::MakeRunnable(Client& client) {
+  if (client.runnable) return;
+  client.runnable = true;
+  runnable_.push_back(&client);
+}
+
+void Server::ReadClients() {
+  for (Client* client : to_read_) {
+    if (client->close_now || client->has_request() || client->suspended()) continue;
+    const size_t before = client->input_bytes();
+    client->Read(Limits(*client), options().query_buffer_bytes_max);
+    client->last_active_us = turn_us_;
+    stats_.bytes_received += client->input_bytes() - std::min(before, client->input_bytes());
+    if (client->close_now) {
+      ++stats_.input_limit_closes;
+      log_.Warning("Client id=" + std::to_string(client->id) + " addr=" + client->address +
+                   " closed: its request is larger than client-query-buffer-limit");
+      doomed_.push_back(client);
+    } else if (client->has_request() || client->end_of_stream || !client->protocol_error().empty()) {
+      MakeRunnable(*client);
+    }
+  }
+  // Those that had more than a turn's share stay in the list.
+  std::erase_if(to_read_, [](const Client* client) { return !client->readable || client->has_request(); });
+}
+
+void Server::ExecuteClients() {
+  std::vector<Client*> now;
+  now.swap(runnable_);
+  for (size_t i = 0; i < now.size(); ++i) {
+    now[i]->runnable = false;
+    if (clock_.MonotonicUs() - turn_us_ > kTurnUsMax || keyspace_->pending_bytes() > kBatchBytesMax) {
+      for (; i < now.size(); ++i) {
+        now[i]->runnable = true;
+        runnable_.push_back(now[i]);
+      }
+      break;
+    }
+    ExecuteClient(*now[i]);
+  }
+  if (runnable_.empty()) {
+    now.clear();
+    runnable_.swap(now);  // keeps its capacity
+  }
+}
+
+void Server::ExecuteClient(Client& client) {
+  if (client.held || client.paused || client.suspended()) return;
+  for (int requests = 0;; ++requests) {
+    if (client.close_now || client.close_after_reply) {
+      doomed_.push_back(&client);
+      return;
+    }
+    if (!client.has_request() && !client.ParseMore(Limits(client))) break;
+    if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax) return MakeRunnable(client);
+    if (ExecuteRequest(client) == Step::kWait) return;
+    client.NextRequest();
+  }
+  if (!client.protocol_error().empty()) {
+    ++stats_.protocol_errors;
+    AddToTurn(client);
+    ReplyWriter(client.output(), client.protocol).Error("ERR " + client.protocol_error());
+    ++client.turn_replies;
+    client.close_after_reply = true;
+  } else if (client.end_of_stream) {
+    client.close_after_reply = true;
+  } else if (client.readable) {
+    to_read_.push_back(&client);
+  }
+  if (client.close_after_reply) doomed_.push_back(&client);
+}
+
+void Server::AddToTurn(Client& client) {
+  if (client.in_turn) return;
+  client.in_turn = true;
+  client.turn_replies = 0;
+  client.BeginTurn();
+  turn_clients_.push_back(&client);
+}
+
+void Server::CommitAndPublish() {
+  // While an earlier turn's commit is stalled nothing is written, and this turn's replies show nothing of it.
+  if (keyspace_->stalled() && !held_clients_.empty()) return Publish(turn_clients_);
+  switch (keyspace_->Commit()) {
+    case Keyspace::Committed::kYes:
+      break;
+    case Keyspace::Committed::kStalled:
+      for (Client* client : turn_clients_) client->held = true;
+      held_clients_.swap(turn_clients_);
+      return;
+    case Keyspace::Committed::kFailed:
+      FailTurn(turn_clients_);
+      break;
+  }
+  Publish(turn_clients_);
+}
+
+void Server::FailTurn(std::vector<Client*>& clients) {
+  log_.Warning("A commit failed, writes are refused until the store is writable again: " +
+               keyspace_->failure().message());
+  const std::string error = "MISCONF Errors writing to the log: " + keyspace_->failure().message();
+  for (Client* client : clients) client->FailTurn(error);
+  next_recover_us_ = turn_us_ + kRecoverUs;
+}
+
+void Server::Publish(std::vector<Client*>& clients) {
+  std::vector<Client*> publish;
+  publish.swap(clients);
+  for (Client* client : publish) {
+    client->in_turn = false;
+    if (client->held) {
+      client->held = false;
+      MakeRunnable(*client);
+    }
+    if (client->fd < 0) continue;
+    const size_t before = client->unsent_bytes();
+    if (!client->Flush()) client->close_now = true;
+    stats_.bytes_sent += before - client->unsent_bytes();
+    if (client->close_now || client->close_after_reply) {
+      doomed_.push_back(client);
+    } else if (client->unsent_bytes() > 0) {
+      CheckOutputLimit(*client);
+    }
+  }
+  publish.clear();
+  if (clients.empty()) clients.swap(publish);  // keeps its capacity
+}
+
+void Server::Cron() {
+  network_->cron.expires_after(std::chrono::milliseconds(1000 / std::max<int64_t>(1, options().hz)));
+  network_->cron.async_wait([this](const asio::error_code& error) {
+    if (!error) Cron();
+  });
+  keyspace_->Tick();
+  peak_memory_bytes_ = std::max<uint64_t>(peak_memory_bytes_, UsedMemory());
+  const uint64_t now = clock_.MonotonicUs();
+  if (pause_mode_ != PauseMode::kNone && now >= pause_until_us_) Unpause();
+  const auto timeout_us = static_cast<uint64_t>(options().timeout_seconds) * 1000000;
+  // A share of the clients each time, so that ten thousand idle ones cost no visible pause.
+  for (size_t n = std::min<size_t>(clients_.size(), std::max<size_t>(clients_.size() / 10, 50)); n > 0; --n) {
+    clients_.splice(clients_.end(), clients_, clients_.begin());
+    Client& client = *clients_.back();
+    if (timeout_us > 0 && !client.suspended() && !client.in_turn && now - client.last_active_us > timeout_us) {
+      client.close_now = true;
+      doomed_.push_back(&client);
+    } else if (client.unsent_bytes() > 0) {
+      CheckOutputLimit(client);
+    }
+  }
+}
+
+}  // namespace thermocline

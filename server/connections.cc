@@ -85,6 +85,7 @@ Status Server::Listen() {
     const bool optional = address.starts_with('-');  // "-::1": no error when the machine has no such address
     if (optional) address.erase(0, 1);
     if (address == "*") address = "0.0.0.0";
+    if (address == "::*") address = "::";
     asio::error_code error;
     const asio::ip::address ip = asio::ip::make_address(address, error);
     std::unique_ptr<asio::ip::tcp::acceptor> acceptor;

@@ -159,9 +159,9 @@ class Server {
   Log& log_;
   const Clock& clock_;
   CommandTable commands_;
-  std::unique_ptr<Network> network_;
-  std::unique_ptr<Keyspace> keyspace_;
   ReadySet ready_set_;
+  std::unique_ptr<Network> network_;  ///< watches ready_set_
+  std::unique_ptr<Keyspace> keyspace_;
   BufferPool buffers_;
   ServerStats stats_;
   Cursors cursors_;

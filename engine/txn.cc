@@ -608,8 +608,15 @@ Txn::Cursor Txn::SeekBackward(Object* object, RowSpace space, std::optional<std:
 }
 
 void Txn::CompleteRows(Object* object, RowSpace space) {
-  while (!object->rows->tree(space).complete()) {
-    LoadGap(object, space, {}, std::nullopt, /*forward=*/true, SIZE_MAX);
+  const RowTree& tree = object->rows->tree(space);
+  std::string from;
+  while (!tree.complete()) {
+    // The first gap: what the caches gave of an earlier one is behind it, so that each load brings more.
+    RowTree::Cursor cursor = tree.SeekForward(from);
+    while (cursor.at() == RowTree::Cursor::At::kRow) cursor.Next();
+    if (cursor.at() == RowTree::Cursor::At::kEnd) return;
+    from = cursor.gap_from();
+    LoadGap(object, space, from, std::nullopt, /*forward=*/true, SIZE_MAX);
   }
 }
 

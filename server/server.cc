@@ -89,7 +89,7 @@ Server::Server(Config& config, Log& log, const Clock& clock)
     : config_(config),
       log_(log),
       clock_(clock),
-      commands_(std::vector<std::span<const Command>>{StringCommands(), KeyCommands(), ConnectionCommands(),
+      commands_(std::vector<std::span<const Command>>{StringCommands(), BitmapCommands(), KeyCommands(), ConnectionCommands(),
                                                       ServerCommands(), ObjectCommands()}),
       network_(std::make_unique<Network>(ready_set_)),
       run_id_(RandomHex(40)),

@@ -567,43 +567,59 @@ void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optiona
   Suspend();
 }
 
-void Txn::Cursor::Settle(bool forward) {
+void Txn::Cursor::Load(bool forward) {
+  const std::optional<std::string_view> to = cursor_.gap_to();
+  const size_t rows = std::clamp(rows_seen_ * 2, kScanRowsMin, kScanRowsMax);
+  txn_->LoadGap(object_, space_, std::string(cursor_.gap_from()),
+                to.has_value() ? std::optional<std::string>(*to) : std::nullopt, forward, rows);
+}
+
+void Txn::Cursor::SettleForward() {
   while (cursor_.at() == RowTree::Cursor::At::kGap) {
+    Load(/*forward=*/true);
     const std::string from(cursor_.gap_from());
-    const std::optional<std::string> to(cursor_.gap_to());
-    const size_t rows = std::clamp(rows_seen_ * 2, kScanRowsMin, kScanRowsMax);
-    txn_->LoadGap(object_, space_, from, to, forward, rows);
+    cursor_ = object_->rows->tree(space_).SeekForward(from);
+  }
+  ++rows_seen_;
+}
+
+/// `from`: where the seek began; nullptr: it was a step from a row.
+void Txn::Cursor::SettleBackward(const std::optional<std::string_view>* from) {
+  while (cursor_.at() == RowTree::Cursor::At::kGap) {
+    Load(/*forward=*/false);
     const RowTree& tree = object_->rows->tree(space_);
-    if (forward) {
-      cursor_ = tree.SeekForward(from);
-    } else {
-      cursor_ = tree.SeekBackward(to);
-      // The end of the range is exclusive: the cursor came from there.
-      if (valid() && to.has_value() && key() == *to) cursor_.Previous();
+    if (from != nullptr) {
+      // Not from the end of the gap: that may be the successor of `from`, of which nothing is known.
+      cursor_ = tree.SeekBackward(*from);
+      continue;
     }
+    // A step's gap ends at the row where it began, or at a key known to be absent.
+    const std::string to(cursor_.gap_to().value());
+    cursor_ = tree.SeekBackward(to);
+    if (valid() && key() == to) cursor_.Previous();
   }
   ++rows_seen_;
 }
 
 void Txn::Cursor::Next() {
   cursor_.Next();
-  Settle(/*forward=*/true);
+  SettleForward();
 }
 
 void Txn::Cursor::Previous() {
   cursor_.Previous();
-  Settle(/*forward=*/false);
+  SettleBackward(nullptr);
 }
 
 Txn::Cursor Txn::SeekForward(Object* object, RowSpace space, std::string_view from) {
   Cursor cursor(*this, object, space, object->rows->tree(space).SeekForward(from));
-  cursor.Settle(/*forward=*/true);
+  cursor.SettleForward();
   return cursor;
 }
 
 Txn::Cursor Txn::SeekBackward(Object* object, RowSpace space, std::optional<std::string_view> from) {
   Cursor cursor(*this, object, space, object->rows->tree(space).SeekBackward(from));
-  cursor.Settle(/*forward=*/false);
+  cursor.SettleBackward(&from);
   return cursor;
 }
 

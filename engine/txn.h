@@ -127,7 +127,9 @@ class Txn {
     friend class Txn;
     Cursor(Txn& txn, Object* object, RowSpace space, RowTree::Cursor cursor)
         : txn_(&txn), object_(object), space_(space), cursor_(cursor) {}
-    void Settle(bool forward);
+    void SettleForward();
+    void SettleBackward(const std::optional<std::string_view>* from);
+    void Load(bool forward);
     Txn* txn_;
     Object* object_;
     RowSpace space_;

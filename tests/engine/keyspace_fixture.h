@@ -121,7 +121,13 @@ class KeyspaceFixture : public testing::Test {
     }
   }
 
-  void Commit() { ASSERT_EQ(keyspace->Commit(), Keyspace::Committed::kYes); }
+  void Commit() {
+    Keyspace::Committed committed = keyspace->Commit();
+    if (committed == Keyspace::Committed::kStalled) {
+      Await([&] { return (committed = keyspace->RetryCommit()) != Keyspace::Committed::kStalled; });
+    }
+    ASSERT_EQ(committed, Keyspace::Committed::kYes);
+  }
 
   /// Housekeeping until nothing is left to purge, and no row of the expiry index is due.
   void Purge() {

@@ -130,8 +130,8 @@ class Keyspace {
   void TakeIn();
   /// The one function that writes: everything since the last commit, as one write batch.
   Committed Commit();
-  bool pending() const { return batch_.Count() > 0 || state_changed_; }
-  size_t pending_bytes() const { return batch_.GetDataSize(); }
+  bool pending() const { return batch_.Count() > 0 || state_changed_ || !heads_.empty(); }
+  size_t pending_bytes() const { return batch_.GetDataSize() + pending_head_bytes_; }
   /// A commit is held up by a stall: writes must wait (SuspendWriter), reads of clean objects go on.
   bool stalled() const { return stalled_; }
   Committed RetryCommit();
@@ -215,6 +215,8 @@ class Keyspace {
   void Access(Object* object) { eviction_.OnAccess(object, eviction_.lfu() ? random_() : 0); }
 
   Committed CommitBatch(bool wait_for_stall);
+  void PutHeads();
+  void PutHead(const Object* object, std::string_view value);
   void AfterCommit();
   void AfterFailure(Status why);
   void ResetTurn();
@@ -276,6 +278,9 @@ class Keyspace {
   // The turn.
   rocksdb::WriteBatch batch_;
   std::vector<Txn::Touched> touched_;
+  std::vector<Object*> heads_;         ///< objects with head_dirty
+  size_t pending_head_bytes_ = 0;      ///< about what they will take in the batch
+  std::string saved_heads_;            ///< metadata values as earlier commands of the turn would have written them
   std::vector<Object*> useless_;
   std::vector<KeyEvent> events_;
   bool listening_ = false;
@@ -283,6 +288,7 @@ class Keyspace {
   bool state_changed_ = false;   ///< since it was last put into the batch
   bool state_in_batch_ = false;
   std::string state_row_;
+  std::string head_value_;
   std::vector<uint64_t> new_purges_;    ///< object ids that this turn gave to the purge
   std::vector<uint64_t> purged_;        ///< object ids that this turn purged
   bool stalled_ = false;

@@ -55,6 +55,7 @@ struct Object {
   State state : 2 = State::kCold;
   StringEncoding encoding : 2 = StringEncoding::kAuto;
   bool has_rows : 1 = false;
+  bool head_dirty : 1 = false;  ///< its metadata row must be written with the turn's commit
   uint16_t pins = 0;  ///< commands that wait and need it in RAM
 
   std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }

@@ -257,11 +257,6 @@ uint64_t Store::disk_bytes() const {
   return sum;
 }
 
-bool Store::SetRateLimit(uint64_t bytes_per_second) {
-  const std::shared_ptr<rocksdb::RateLimiter> limiter = db_->GetDBOptions().rate_limiter;
-  if (limiter == nullptr || bytes_per_second == 0) return false;
-  limiter->SetBytesPerSecond(static_cast<int64_t>(bytes_per_second));
-  return true;
-}
+void Store::SetBlockCacheBytes(uint64_t bytes) { block_cache_->SetCapacity(bytes); }
 
 }  // namespace thermocline

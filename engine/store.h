@@ -113,7 +113,7 @@ class Store {
   uint64_t block_cache_usage_bytes() const;
   uint64_t memtable_bytes() const;
   uint64_t disk_bytes() const;
-  bool SetRateLimit(uint64_t bytes_per_second);
+  void SetBlockCacheBytes(uint64_t bytes);
 
   static Status ToStatus(const rocksdb::Status& status);
 

@@ -25,6 +25,7 @@ void Txn::Begin(Waiter* waiter, int db) {
   first_touched_ = keyspace_.touched_.size();
   first_event_ = keyspace_.events_.size();
   first_purge_ = keyspace_.new_purges_.size();
+  first_head_ = keyspace_.heads_.size();
   save_point_ = false;
   ++keyspace_.mark_;
 }
@@ -43,31 +44,39 @@ rocksdb::WriteBatch& Txn::batch() {
   return keyspace_.batch_;
 }
 
-Txn::Touched& Txn::Touch(Object* object) {
+void Txn::Touch(Object* object) {
   Keyspace& k = keyspace_;
   CHECK(!k.stalled_ && k.failure_.ok());
-  if (object->mark == k.mark_) {
-    for (size_t i = k.touched_.size(); i-- > first_touched_;) {
-      if (k.touched_[i].object == object) return k.touched_[i];
-    }
+  if (object->mark == k.mark_) return;
+  Touched touched{object, object->live(), object->live() && object->expire_at_ms != 0, object->dirty(),
+                  object->head_dirty, 0, 0};
+  if (object->head_dirty) {
+    // What earlier commands made of it is nowhere but in RAM yet, and would be lost if this one is taken back.
+    touched.saved_begin = static_cast<uint32_t>(k.saved_heads_.size());
+    if (object->live()) EncodeHead(object, &k.saved_heads_);
+    touched.saved_size = static_cast<uint32_t>(k.saved_heads_.size()) - touched.saved_begin;
   }
-  k.touched_.push_back({object, object->live(), object->live() && object->expire_at_ms != 0, object->dirty(), false});
+  k.touched_.push_back(touched);
   object->mark = k.mark_;
-  return k.touched_.back();
+}
+
+void Txn::TouchHead(Object* object) {
+  Touch(object);
+  if (object->head_dirty) return;
+  object->head_dirty = true;
+  keyspace_.heads_.push_back(object);
 }
 
 void Txn::Finish() {
   Keyspace& k = keyspace_;
   for (size_t i = first_touched_; i < k.touched_.size(); ++i) {
     Object* object = k.touched_[i].object;
-    if (object->live() && object->has_rows) {
-      if (object->type != ObjectType::kString && SpreadOrPack(object)) k.touched_[i].head_changed = true;
+    if (!object->live()) continue;
+    if (object->has_rows) {
+      if (object->type != ObjectType::kString) SpreadOrPack(object);
       k.hot_.Recount(object);
     }
-    const Touched& touched = k.touched_[i];
-    // A key that came and went within the turn was never on disk.
-    if (!object->live() && !touched.was_live && !touched.was_dirty) continue;
-    if (touched.head_changed) WriteHead(object);
+    k.pending_head_bytes_ += object->key_size + object->value_size;
   }
   if (save_point_) k.batch_.PopSavePoint().PermitUncheckedError();
 }
@@ -77,6 +86,7 @@ void Txn::TakeBack() {
   if (save_point_) k.batch_.RollbackToSavePoint().PermitUncheckedError();
   k.events_.resize(first_event_);
   k.new_purges_.resize(first_purge_);
+  k.heads_.resize(first_head_);
   const std::vector<Touched> mine(k.touched_.begin() + static_cast<ptrdiff_t>(first_touched_), k.touched_.end());
   k.touched_.resize(first_touched_);
   bool earlier = false;
@@ -85,8 +95,12 @@ void Txn::TakeBack() {
     Keyspace::DbCounts& counts = k.counts(object->db);
     counts.keys += uint64_t{touched.was_live} - uint64_t{object->live()};
     counts.expires += uint64_t{touched.had_expiry} - uint64_t{object->live() && object->expire_at_ms != 0};
-    earlier |= touched.was_dirty;
+    if (touched.was_dirty) earlier = true;
+    if (touched.had_head_dirty) {
+      k.PutHead(object, std::string_view(k.saved_heads_).substr(touched.saved_begin, touched.saved_size));
+    }
     object->mark = 0;
+    object->head_dirty = false;
     ++object->pins;
     k.hot_.BecomeCold(object);  // what it was is on disk, or about to be
   }
@@ -259,7 +273,7 @@ void Txn::CountLive(Object* object) {
 }
 
 void Txn::SetString(Object* object, std::string_view value, StringEncoding encoding) {
-  Touch(object).head_changed = true;
+  TouchHead(object);
   const bool simple = object->live() && object->expire_at_ms == 0 && !object->has_rows;
   if (!simple) DropValue(object);
   if (value.size() <= kInlineBytesMax) {
@@ -285,7 +299,7 @@ void Txn::SetString(Object* object, std::string_view value, StringEncoding encod
 
 char* Txn::EditString(Object* object, size_t size, StringEncoding encoding) {
   CHECK(size <= kInlineBytesMax && !(object->live() && object->has_rows));
-  Touch(object).head_changed = true;
+  TouchHead(object);
   const bool fresh = !object->live();
   const size_t old_size = fresh ? 0 : object->value_size;
   if (fresh) object->expire_at_ms = 0;
@@ -306,7 +320,7 @@ void Txn::NewRows(Object* object, ObjectType type) {
 }
 
 void Txn::MakeRows(Object* object, ObjectType type) {
-  Touch(object).head_changed = true;
+  TouchHead(object);
   DropValue(object);
   NewRows(object, type);
 }
@@ -334,7 +348,7 @@ void Txn::SpreadString(Object* object) {
 
 void Txn::Remove(Object* object) {
   CHECK(object->live());
-  Touch(object).head_changed = true;
+  TouchHead(object);
   DropValue(object);
   keyspace_.hot_.BecomeAbsent(object);
 }
@@ -342,7 +356,7 @@ void Txn::Remove(Object* object) {
 void Txn::SetExpiry(Object* object, uint64_t expire_at_ms) {
   CHECK(object->live());
   if (object->expire_at_ms == expire_at_ms) return;
-  Touch(object).head_changed = true;
+  TouchHead(object);
   const uint64_t old = object->expire_at_ms;
   // An index row at or before the old time serves a later one too: extending a session writes none.
   if (expire_at_ms != 0 && (old == 0 || expire_at_ms < old)) IndexExpiry(object, expire_at_ms);
@@ -363,8 +377,8 @@ void Txn::IndexExpiry(const Object* object, uint64_t expire_at_ms) {
 
 void Txn::Move(Object* from, Object* to) {
   CHECK(from->live() && from != to);
-  Touch(from).head_changed = true;
-  Touch(to).head_changed = true;
+  TouchHead(from);
+  TouchHead(to);
   DropValue(to);
   keyspace_.hot_.BecomeAbsent(to);
   // The rows hang on the object id, so that they stay where they are.
@@ -381,59 +395,50 @@ void Txn::Changed(const Object* object, EventClass event_class, const char* name
   if (keyspace_.listening_) keyspace_.events_.push_back({db_, std::string(object->key()), name, event_class});
 }
 
-void Txn::WriteHead(Object* object) {
-  rocksdb::ColumnFamilyHandle* family = keyspace_.store_->handle(Family::kMetadata);
-  char db[2];
-  StoreBig16(db, object->db);
-  const rocksdb::Slice key[2] = {{db, 2}, ToSlice(object->key())};
-  if (!object->live()) {
-    keyspace_.batch_.Delete(family, rocksdb::SliceParts(key, 2)).PermitUncheckedError();
-    return;
+namespace {
+
+void AppendPacked(ObjectRows* rows, std::string* out) {
+  AppendVarint(*out, rows->fields.count());
+  for (RowTree::Cursor c = rows->fields.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
+    AppendSized(*out, c.key());
+    AppendSized(*out, c.value());
   }
-  format::Head head{object->type, object->encoding, object->expire_at_ms, 0};
-  if (object->has_rows) head.object_id = object->rows->id;
-  value_buffer_.clear();
-  format::AppendHead(value_buffer_, head);
-  rocksdb::Slice value[2];
-  int parts = 1;
-  if (!object->has_rows) {
-    value[1] = ToSlice(object->inline_value());
-    parts = 2;
-  } else if (object->type == ObjectType::kString) {
-    AppendBig64(value_buffer_, object->rows->body.aux0);
-  } else {
-    format::AppendCollectionBody(value_buffer_, object->rows->body);
-    if (object->rows->id == 0) AppendPacked(object->rows);
+  AppendVarint(*out, rows->scores.count());
+  for (RowTree::Cursor c = rows->scores.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
+    AppendSized(*out, c.key());
   }
-  value[0] = value_buffer_;
-  keyspace_.batch_.Put(family, rocksdb::SliceParts(key, 2), rocksdb::SliceParts(value, parts)).PermitUncheckedError();
 }
 
-void Txn::AppendPacked(ObjectRows* rows) {
-  AppendVarint(value_buffer_, rows->fields.count());
-  for (RowTree::Cursor c = rows->fields.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
-    AppendSized(value_buffer_, c.key());
-    AppendSized(value_buffer_, c.value());
-  }
-  AppendVarint(value_buffer_, rows->scores.count());
-  for (RowTree::Cursor c = rows->scores.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
-    AppendSized(value_buffer_, c.key());
+}  // namespace
+
+/// The metadata value of a live object.
+void Txn::EncodeHead(const Object* object, std::string* out) const {
+  format::Head head{object->type, object->encoding, object->expire_at_ms, 0};
+  if (object->has_rows) head.object_id = object->rows->id;
+  format::AppendHead(*out, head);
+  if (!object->has_rows) {
+    out->append(object->inline_value());
+  } else if (object->type == ObjectType::kString) {
+    AppendBig64(*out, object->rows->body.aux0);
+  } else {
+    format::AppendCollectionBody(*out, object->rows->body);
+    if (object->rows->id == 0) AppendPacked(object->rows, out);
   }
 }
 
 /// Moves the rows of a collection that outgrew its metadata row out of it, or those of one that shrank back in.
-/// Returns whether it did.
-bool Txn::SpreadOrPack(Object* object) {
+void Txn::SpreadOrPack(Object* object) {
   ObjectRows& rows = *object->rows;
   const size_t bytes = rows.fields.data_bytes() + rows.scores.data_bytes();
   if (rows.id == 0 && bytes > kPackedBytesMax) {
+    TouchHead(object);
     rows.id = keyspace_.NewObjectId();
     for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
       for (RowTree::Cursor c = rows.tree(space).SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
         PutRow(rows.id, space, c.key(), c.value());
       }
     }
-    return true;
+    return;
   }
   // Half the limit, so that a collection at the edge does not go back and forth. Rows that are being read are
   // needed under their id.
@@ -445,10 +450,9 @@ bool Txn::SpreadOrPack(Object* object) {
     AppendVarint(value_buffer_, rows.body.count);
     batch().Put(keyspace_.store_->handle(Family::kSystem), key_buffer_, value_buffer_).PermitUncheckedError();
     keyspace_.new_purges_.push_back(rows.id);
+    TouchHead(object);
     rows.id = 0;
-    return true;
   }
-  return false;
 }
 
 // ---- Rows --------------------------------------------------------------------------------------------------
@@ -464,7 +468,7 @@ void Txn::PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::str
 }
 
 void Txn::SetBody(Object* object, const format::CollectionBody& body) {
-  Touch(object).head_changed = true;
+  TouchHead(object);
   object->rows->body = body;
 }
 
@@ -513,20 +517,20 @@ void Txn::PrefetchRows(Object* object, RowSpace space, std::span<const std::stri
 }
 
 void Txn::Put(Object* object, RowSpace space, std::string_view row_key, std::string_view value) {
-  Touched& touched = Touch(object);
+  Touch(object);
   object->rows->tree(space).Put(row_key, value);
   if (object->rows->id == 0) {
-    touched.head_changed = true;
+    TouchHead(object);
   } else {
     PutRow(object->rows->id, space, row_key, value);
   }
 }
 
 void Txn::Erase(Object* object, RowSpace space, std::string_view row_key) {
-  Touched& touched = Touch(object);
+  Touch(object);
   object->rows->tree(space).Erase(row_key);
   if (object->rows->id == 0) {
-    touched.head_changed = true;
+    TouchHead(object);
   } else {
     char prefix[8];
     StoreBig64(prefix, object->rows->id);
@@ -604,8 +608,15 @@ Txn::Cursor Txn::SeekBackward(Object* object, RowSpace space, std::optional<std:
 }
 
 void Txn::CompleteRows(Object* object, RowSpace space) {
-  while (!object->rows->tree(space).complete()) {
-    LoadGap(object, space, {}, std::nullopt, /*forward=*/true, SIZE_MAX);
+  const RowTree& tree = object->rows->tree(space);
+  std::string from;
+  while (!tree.complete()) {
+    // The first gap: what the caches gave of an earlier one is behind it, so that each load brings more.
+    RowTree::Cursor cursor = tree.SeekForward(from);
+    while (cursor.at() == RowTree::Cursor::At::kRow) cursor.Next();
+    if (cursor.at() == RowTree::Cursor::At::kEnd) return;
+    from = cursor.gap_from();
+    LoadGap(object, space, from, std::nullopt, /*forward=*/true, SIZE_MAX);
   }
 }
 

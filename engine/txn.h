@@ -43,8 +43,9 @@ struct KeyEvent {
 /// start. So a command should read all that it needs before its first write. One that does not is still correct
 /// (its writes are taken back), only slower.
 ///
-/// How writes work: they change the objects in RAM at once and reach the turn's write batch when the command is
-/// done (heads, packed rows) or at once (rows of spread objects). Nothing is on disk before the turn's commit.
+/// How writes work: they change the objects in RAM at once. Rows of spread objects reach the turn's write batch at
+/// once; heads, and the packed rows in them, once per turn, when it commits, sorted by key. Nothing is on disk
+/// before that.
 ///
 /// Pointers to objects stay valid for the command; views of values and rows until the next write to the same
 /// object. Keyspace thread only.
@@ -155,12 +156,14 @@ class Txn {
     Object* object;
     bool was_live;
     bool had_expiry;
-    bool was_dirty;     ///< an earlier command of this turn wrote it too
-    bool head_changed;  ///< its metadata row must be written
+    bool was_dirty;       ///< an earlier command of this turn wrote it too,
+    bool had_head_dirty;  ///<   its head among it; then this is the metadata value that it had to write:
+    uint32_t saved_begin;
+    uint32_t saved_size;  ///<   in Keyspace::saved_heads_; 0: a deletion
   };
 
   void Begin(Waiter* waiter, int db);
-  /// Writes the heads of what was touched into the batch.
+  /// Moves collections between packed and spread, and counts memory.
   void Finish();
   /// Takes back what the command did.
   void TakeBack();
@@ -173,13 +176,13 @@ class Txn {
   bool ExpireIfDue(Object* object);
   void IndexExpiry(const Object* object, uint64_t expire_at_ms);
 
-  Touched& Touch(Object* object);
+  void Touch(Object* object);
+  void TouchHead(Object* object);
   void DropValue(Object* object);
   void CountLive(Object* object);
   void NewRows(Object* object, ObjectType type);
-  void WriteHead(Object* object);
-  void AppendPacked(ObjectRows* rows);
-  bool SpreadOrPack(Object* object);
+  void EncodeHead(const Object* object, std::string* out) const;
+  void SpreadOrPack(Object* object);
   rocksdb::WriteBatch& batch();
 
   void PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::string_view value);
@@ -193,6 +196,7 @@ class Txn {
   size_t first_touched_ = 0;      ///< where this command's entries begin in the turn's list
   size_t first_event_ = 0;
   size_t first_purge_ = 0;
+  size_t first_head_ = 0;
   bool save_point_ = false;
   std::string scratch_;
   std::string key_buffer_;

@@ -150,6 +150,7 @@ enum AclCategory : uint32_t {
 
 // The families. Each is one file in server/commands/ (a call, not self-registration: a linker may drop the latter).
 std::span<const Command> StringCommands();
+std::span<const Command> BitmapCommands();
 std::span<const Command> KeyCommands();
 std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();

@@ -11,7 +11,8 @@ namespace {
 constexpr std::string_view kLogLevels[] = {"debug", "verbose", "notice", "warning"};
 constexpr std::string_view kPolicies[] = {"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
                                           "allkeys-lru",  "allkeys-lfu",  "allkeys-random",  "noeviction"};
-constexpr std::string_view kActions[] = {"demote", "delete"};
+// `delete` is not there yet: evicting in Redis's sense needs logging and events.
+constexpr std::string_view kActions[] = {"demote"};
 constexpr std::string_view kFsyncs[] = {"everysec", "always", "no"};
 constexpr std::string_view kDebugCommand[] = {"no", "yes", "local"};
 
@@ -170,7 +171,7 @@ constexpr OptionRow kRows[] = {
      "`allkeys-lru`, "
      "`allkeys-lfu`, `allkeys-random` or `noeviction`."},
     {"maxmemory-action", "", Change::kLive, Enum<&O::maxmemory_action>(kActions),
-     "`demote`: what leaves RAM stays on disk. `delete`: the key is deleted, as in Redis."},
+     "What leaves RAM stays on disk. Only `demote` so far."},
     {"maxmemory-samples", "", Change::kLive, IntField{&O::maxmemory_samples, 1, INT32_MAX},
      "Keys that the policy compares per eviction; more is closer to the ideal and slower."},
     {"lfu-log-factor", "", Change::kLive, IntField{&O::lfu_log_factor, 0, INT32_MAX},
@@ -183,14 +184,6 @@ constexpr OptionRow kRows[] = {
     {"appendonly", "", Change::kLive, BoolField{&O::appendonly}, "Only `yes`: every write is logged.",
      CheckAppendonly},
     {"save", "", Change::kLive, StringField{&O::save}, "Only `\"\"`: there are no save points.", CheckSave},
-    {"slowlog-log-slower-than", "", Change::kLive, IntField{&O::slowlog_slower_than_us, -1, INT64_MAX},
-     "Microseconds from which a command enters the slow log; -1: none does."},
-    {"slowlog-max-len", "", Change::kLive, IntField{&O::slowlog_entries_max, 0, INT64_MAX},
-     "Entries that the slow log keeps."},
-    {"latency-monitor-threshold", "", Change::kLive, IntField{&O::latency_threshold_ms, 0, INT64_MAX},
-     "Milliseconds from which an event enters LATENCY; 0: off."},
-    {"latency-tracking", "", Change::kLive, BoolField{&O::latency_tracking},
-     "Keep a latency histogram per command."},
     {"enable-debug-command", "", Change::kAtStart, Enum<&O::enable_debug_command>(kDebugCommand),
      "Who may call DEBUG: `no` one, `yes` everyone, `local` clients on this machine."},
     {"rocksdb-write-buffer-size", "", Change::kAtStart,

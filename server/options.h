@@ -84,10 +84,6 @@ struct ServerOptions {
   std::string save;
 
   // Diagnosis.
-  int64_t slowlog_slower_than_us = 10000;
-  int64_t slowlog_entries_max = 128;
-  int64_t latency_threshold_ms = 0;
-  bool latency_tracking = true;
   DebugCommand enable_debug_command = DebugCommand::kNo;
 
   // Storage.

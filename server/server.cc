@@ -89,7 +89,7 @@ Server::Server(Config& config, Log& log, const Clock& clock)
     : config_(config),
       log_(log),
       clock_(clock),
-      commands_(std::vector<std::span<const Command>>{StringCommands(), KeyCommands(), ConnectionCommands(),
+      commands_(std::vector<std::span<const Command>>{StringCommands(), BitmapCommands(), KeyCommands(), ConnectionCommands(),
                                                       ServerCommands(), ObjectCommands()}),
       network_(std::make_unique<Network>(ready_set_)),
       run_id_(RandomHex(40)),
@@ -169,10 +169,9 @@ void Server::InstallConfigHooks() {
     log_.SetLevel(o.loglevel);
     return {};
   });
-  config_.OnChange({"rocksdb-rate-limit-bytes-per-sec"}, [this](ServerOptions& o) -> Status {
-    if (!keyspace_->store().SetRateLimit(o.rocksdb_rate_limit_bytes_per_second)) {
-      return {Code::kInvalid, "the rate limit can be changed at run time, but not turned on or off"};
-    }
+  config_.OnChange({"rocksdb-block-cache-size"}, [this](ServerOptions& o) -> Status {
+    FillAutomatic(o);
+    keyspace_->store().SetBlockCacheBytes(o.rocksdb_block_cache.bytes);
     return {};
   });
 }

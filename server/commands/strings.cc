@@ -1,9 +1,12 @@
 // Strings: SET, GET, INCR, APPEND and their kin. The type itself is engine/string.h.
 
+#include <algorithm>
 #include <limits>
+#include <string>
 
 #include "encoding/numbers.h"
 #include "engine/keyspace.h"
+#include "engine/lcs.h"
 #include "engine/string.h"
 #include "server/command.h"
 #include "server/command_table.h"
@@ -368,6 +371,85 @@ void IncrByFloatCommand(CommandContext& context) {
   if (ReplyUnlessOk(context, value)) context.reply.Bulk(*value);
 }
 
+// ---- LCS ----------------------------------------------------------------------------------------------
+
+struct LcsOptions {
+  bool length = false;
+  bool indexes = false;
+  bool match_lengths = false;
+  int64_t match_bytes_min = 0;
+};
+
+/// False: the reply says why.
+bool ParseLcsOptions(CommandContext& context, LcsOptions* options) {
+  const Args args = context.args;
+  for (size_t i = 3; i < args.size(); ++i) {
+    if (EqualIgnoreCase(args[i], "idx")) {
+      options->indexes = true;
+    } else if (EqualIgnoreCase(args[i], "len")) {
+      options->length = true;
+    } else if (EqualIgnoreCase(args[i], "withmatchlen")) {
+      options->match_lengths = true;
+    } else if (EqualIgnoreCase(args[i], "minmatchlen") && i + 1 < args.size()) {
+      if (!ReadInteger(context, args[++i], &options->match_bytes_min)) return false;
+    } else {
+      context.reply.Error(error_text::kSyntax);
+      return false;
+    }
+  }
+  if (options->indexes && options->length) {
+    context.reply.Error("ERR If you want both the length and indexes, please just use IDX.");
+    return false;
+  }
+  return true;
+}
+
+void ReplyMatches(ReplyWriter& reply, const Lcs& lcs, const LcsOptions& options) {
+  const auto wanted = [&](const LcsMatch& match) { return match.size >= options.match_bytes_min; };
+  reply.MapHeader(2);
+  reply.Bulk("matches");
+  reply.ArrayHeader(static_cast<size_t>(std::count_if(lcs.matches.begin(), lcs.matches.end(), wanted)));
+  for (const LcsMatch& match : lcs.matches) {
+    if (!wanted(match)) continue;
+    reply.ArrayHeader(options.match_lengths ? 3 : 2);
+    for (const uint32_t first : {match.a_first, match.b_first}) {
+      reply.ArrayHeader(2);
+      reply.Integer(first);
+      reply.Integer(int64_t{first} + match.size - 1);
+    }
+    if (options.match_lengths) reply.Integer(match.size);
+  }
+  reply.Bulk("len");
+  reply.Integer(static_cast<int64_t>(lcs.text.size()));
+}
+
+void LcsCommand(CommandContext& context) {
+  Txn& txn = context.txn;
+  txn.Prefetch(context.args.subspan(1, 2));
+  Object* objects[] = {txn.Find(context.args[1]), txn.Find(context.args[2])};
+  for (const Object* object : objects) {
+    if (object != nullptr && object->type != ObjectType::kString) {
+      return context.reply.Error("ERR The specified keys must contain string values");
+    }
+  }
+  LcsOptions options;
+  if (!ParseLcsOptions(context, &options)) return;
+  std::string buffers[2];
+  std::string_view values[2];
+  for (int i = 0; i < 2; ++i) {
+    if (objects[i] != nullptr)
+      values[i] = StringRange(txn, objects[i], 0, StringSize(objects[i]), &buffers[i]);
+  }
+  if (LcsTableBytes(values[0], values[1]) > txn.keyspace().options().string_bytes_max) {
+    return context.reply.Error(
+        "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+  }
+  if (options.length) return context.reply.Integer(LcsLength(values[0], values[1]));
+  const Lcs lcs = FindLcs(values[0], values[1]);
+  if (options.indexes) return ReplyMatches(context.reply, lcs, options);
+  context.reply.Bulk(lcs.text);
+}
+
 // ---- The table ----------------------------------------------------------------------------------------
 
 constexpr KeySpec kSetKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyUpdate | kKeyVariableFlags,
@@ -385,6 +467,7 @@ constexpr KeySpec kGetDelKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete}};
 constexpr KeySpec kSetRangeKeys[] = {{.flags = kKeyRw | kKeyUpdate}};
 constexpr KeySpec kStrLenKeys[] = {{.flags = kKeyRo}};
 constexpr KeySpec kAppendKeys[] = {{.flags = kKeyRw | kKeyInsert}};
+constexpr KeySpec kLcsKeys[] = {{.flags = kKeyRo | kKeyAccess, .last = 1}};
 constexpr std::string_view kMSetTips[] = {"request_policy:multi_shard", "response_policy:all_succeeded"};
 constexpr std::string_view kMSetNxTips[] = {"request_policy:multi_shard", "response_policy:agg_min"};
 constexpr std::string_view kMGetTips[] = {"request_policy:multi_shard"};
@@ -448,6 +531,9 @@ constexpr Command kStringRows[] = {
      "Decrement the integer value of a key by the given number", DecrByCommand, kGetSetKeys},
     {"incrbyfloat", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "2.6.0", "O(1)",
      "Increment the float value of a key by the given amount", IncrByFloatCommand, kGetSetKeys},
+    {"lcs", -3, kReadOnly, CommandGroup::kString, "7.0.0",
+     "O(N*M) where N and M are the lengths of s1 and s2, respectively", "Find longest common substring",
+     LcsCommand, kLcsKeys},
 };
 
 }  // namespace

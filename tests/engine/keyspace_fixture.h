@@ -1,0 +1,144 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/keyspace.h"
+
+namespace thermocline {
+
+/// A keyspace in a folder of its own, driven as the server drives it, by one command at a time. Reopen()
+/// gives one whose caches know nothing, so that every first read is a fault; EvictAll() empties the hot tier
+/// only.
+class KeyspaceFixture : public testing::Test {
+ protected:
+  class Command final : public Waiter {};
+
+  KeyspaceFixture() {
+    char pattern[] = "/tmp/thermocline-test-XXXXXX";
+    options.dir = mkdtemp(pattern);
+    options.wake = [this] {
+      const std::lock_guard lock(mutex_);
+      awake_ = true;
+      condition_.notify_one();
+    };
+  }
+  ~KeyspaceFixture() override {
+    keyspace.reset();
+    std::filesystem::remove_all(options.dir);
+  }
+
+  void SetUp() override { Open(); }
+
+  void Open() {
+    Result<std::unique_ptr<Keyspace>> opened = Keyspace::Open(options, clock);
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    keyspace = std::move(*opened);
+  }
+  void Reopen() {
+    // A checkpoint flushes the memtables; else they would come back from the log, and answer without the
+    // disk.
+    const std::string copy = options.dir + "/flush";
+    const Status flushed = keyspace->CheckpointNow(copy);
+    ASSERT_TRUE(flushed.ok()) << flushed.message();
+    std::filesystem::remove_all(copy);
+    Crash();
+  }
+  /// As Reopen, but what is not flushed comes from the log.
+  void Crash() {
+    keyspace.reset();
+    Open();
+  }
+
+  /// Runs `body(Txn&)` until it is done and returns what it returned. Does not commit.
+  template <typename Body>
+  auto Run(Body&& body, int db = 0) {
+    using Value = decltype(body(std::declval<Txn&>()));
+    std::conditional_t<std::is_void_v<Value>, int, std::optional<Value>> value{};
+    Command command;
+    for (;;) {
+      keyspace->TakeIn();
+      const Keyspace::Ran ran = keyspace->Run(command, db, [&](Txn& txn) {
+        if constexpr (std::is_void_v<Value>) {
+          body(txn);
+        } else {
+          value.emplace(body(txn));
+        }
+      });
+      if (ran == Keyspace::Ran::kDone) break;
+      if (ran == Keyspace::Ran::kFailed) {
+        ADD_FAILURE() << "the store could not be read: " << keyspace->error().message();
+        break;
+      }
+      ++waits;
+      WaitUntilReady(command);
+    }
+    if constexpr (!std::is_void_v<Value>) {
+      EXPECT_TRUE(value.has_value());
+      return std::move(*value);
+    }
+  }
+
+  void Commit() { ASSERT_EQ(keyspace->Commit(), Keyspace::Committed::kYes); }
+
+  /// Forgets everything that is in RAM; the store stays open and its caches warm.
+  void EvictAll() {
+    Commit();
+    const uint64_t limit = keyspace->options().hot_bytes_max;
+    keyspace->SetHotBytesMax(1);
+    for (int i = 0; i < 100'000 && keyspace->hot().object_count() > 0; ++i) keyspace->Housekeeping();
+    keyspace->SetHotBytesMax(limit);
+    ASSERT_EQ(keyspace->hot().object_count(), 0u);
+  }
+
+  /// Housekeeping until `done()`.
+  template <typename Done>
+  void RunBackground(Done&& done) {
+    for (int i = 0; i < 10'000 && !done(); ++i) {
+      keyspace->TakeIn();
+      keyspace->Tick();
+      keyspace->Housekeeping();
+      Commit();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_TRUE(done());
+  }
+
+  KeyspaceOptions options;  ///< used by the next Open()
+  ManualClock clock{1'700'000'000'000};
+  std::unique_ptr<Keyspace> keyspace;
+  int waits = 0;  ///< how often a command had to wait for the disk
+
+ private:
+  void WaitUntilReady(Command& command) {
+    std::vector<Waiter*> ready;
+    for (;;) {
+      keyspace->TakeIn();
+      keyspace->TakeReady(&ready);
+      if (!ready.empty()) break;
+      std::unique_lock lock(mutex_);
+      ASSERT_TRUE(condition_.wait_for(lock, std::chrono::seconds(30), [this] { return awake_; }));
+      awake_ = false;
+    }
+    ASSERT_EQ(ready, std::vector<Waiter*>{&command});
+  }
+
+  std::mutex mutex_;
+  std::condition_variable condition_;
+  bool awake_ = false;
+};
+
+}  // namespace thermocline

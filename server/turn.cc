@@ -114,10 +114,8 @@ void Server::MakeRunnable(Client& client) {
 void Server::ReadClients() {
   for (Client* client : to_read_) {
     if (client->close_now || client->has_request() || client->suspended()) continue;
-    const size_t before = client->input_bytes();
-    client->Read(Limits(*client), options().query_buffer_bytes_max);
+    stats_.bytes_received += client->Read(Limits(*client), options().query_buffer_bytes_max);
     client->last_active_us = turn_us_;
-    stats_.bytes_received += client->input_bytes() - std::min(before, client->input_bytes());
     if (client->close_now) {
       ++stats_.input_limit_closes;
       log_.Warning("Client id=" + std::to_string(client->id) + " addr=" + client->address +

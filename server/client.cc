@@ -79,9 +79,10 @@ void Client::ResetSession() {
   reply_mode = ReplyMode::kOn;
 }
 
-void Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
+size_t Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
   CHECK(!has_request());
-  for (size_t total = 0; readable && total < kReadBytesPerTurn;) {
+  size_t total = 0;
+  while (readable && total < kReadBytesPerTurn) {
     // A large argument gets its exact space at once; everything else is read in pieces of one buffer.
     const size_t have = input_.unread().size();
     const size_t wanted = parser_.idle() || parser_.wanted() <= have ? 0 : parser_.wanted() - have;
@@ -100,6 +101,7 @@ void Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
   }
   ParseMore(limits);
   if (!has_request() && input_.unread().size() > query_bytes_max) close_now = true;
+  return total;
 }
 
 bool Client::ParseMore(const ParseLimits& limits) {

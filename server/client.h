@@ -94,8 +94,9 @@ class Client final : public Waiter {
   bool readable = false;      ///< the socket may have more
   bool end_of_stream = false; ///< the peer sends no more, or the connection broke
 
-  /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. REQUIRES no requests left.
-  void Read(const ParseLimits& limits, uint64_t query_bytes_max);
+  /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. Returns how many bytes came.
+  /// REQUIRES no requests left.
+  size_t Read(const ParseLimits& limits, uint64_t query_bytes_max);
   bool has_request() const { return next_request_ < ends_.size(); }
   /// The request to execute; valid until NextRequest finds no more and Read is called.
   std::span<const std::string_view> request() const {

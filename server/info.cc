@@ -214,15 +214,24 @@ void AddPersistence(InfoText& out, Server& server) {
   out.Add("module_fork_last_cow_size", 0);
 }
 
-void AddStats(InfoText& out, Server& server) {
+struct Rates {
+  double commands, bytes_received, bytes_sent;
+};
+
+void AddStats(InfoText& out, Server& server, const Rates& rates) {
   const ServerStats& stats = server.stats();
   const KeyspaceStats& keyspace = server.keyspace().stats();
   out.Add("total_connections_received", stats.connections_received);
   out.Add("total_commands_processed", stats.commands_processed);
+  out.Add("instantaneous_ops_per_sec", static_cast<uint64_t>(rates.commands));
   out.Add("total_net_input_bytes", stats.bytes_received);
   out.Add("total_net_output_bytes", stats.bytes_sent);
   out.Add("total_net_repl_input_bytes", 0);
   out.Add("total_net_repl_output_bytes", 0);
+  out.Add("instantaneous_input_kbps", fmt::format("{:.2f}", rates.bytes_received / 1024));
+  out.Add("instantaneous_output_kbps", fmt::format("{:.2f}", rates.bytes_sent / 1024));
+  out.Add("instantaneous_input_repl_kbps", "0.00");
+  out.Add("instantaneous_output_repl_kbps", "0.00");
   out.Add("rejected_connections", stats.connections_rejected);
   out.Add("sync_full", 0);
   out.Add("sync_partial_ok", 0);
@@ -378,7 +387,10 @@ std::string Server::Info(const std::vector<std::string>& sections) {
   section("Clients", true, [&] { AddClients(out, *this); });
   section("Memory", true, [&] { AddMemory(out, *this); });
   section("Persistence", true, [&] { AddPersistence(out, *this); });
-  section("Stats", true, [&] { AddStats(out, *this); });
+  section("Stats", true, [&] {
+    AddStats(out, *this,
+             {commands_rate_.PerSecond(), bytes_received_rate_.PerSecond(), bytes_sent_rate_.PerSecond()});
+  });
   section("Replication", true, [&] { AddReplication(out, *this); });
   section("CPU", true, [&] { AddCpu(out); });
   section("Modules", true, [] {});

@@ -16,6 +16,7 @@
 #include "server/command_table.h"
 #include "server/config.h"
 #include "server/log.h"
+#include "server/rate.h"
 #include "server/ready_set.h"
 
 namespace thermocline {
@@ -164,6 +165,7 @@ class Server {
   std::unique_ptr<Keyspace> keyspace_;
   BufferPool buffers_;
   ServerStats stats_;
+  Rate commands_rate_, bytes_received_rate_, bytes_sent_rate_;
   Cursors cursors_;
   std::string run_id_;
   uint64_t started_at_us_ = 0;

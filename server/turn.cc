@@ -114,10 +114,8 @@ void Server::MakeRunnable(Client& client) {
 void Server::ReadClients() {
   for (Client* client : to_read_) {
     if (client->close_now || client->has_request() || client->suspended()) continue;
-    const size_t before = client->input_bytes();
-    client->Read(Limits(*client), options().query_buffer_bytes_max);
+    stats_.bytes_received += client->Read(Limits(*client), options().query_buffer_bytes_max);
     client->last_active_us = turn_us_;
-    stats_.bytes_received += client->input_bytes() - std::min(before, client->input_bytes());
     if (client->close_now) {
       ++stats_.input_limit_closes;
       log_.Warning("Client id=" + std::to_string(client->id) + " addr=" + client->address +
@@ -241,6 +239,9 @@ void Server::Cron() {
   keyspace_->Tick();
   peak_memory_bytes_ = std::max<uint64_t>(peak_memory_bytes_, UsedMemory());
   const uint64_t now = clock_.MonotonicUs();
+  commands_rate_.Sample(now, stats_.commands_processed);
+  bytes_received_rate_.Sample(now, stats_.bytes_received);
+  bytes_sent_rate_.Sample(now, stats_.bytes_sent);
   if (pause_mode_ != PauseMode::kNone && now >= pause_until_us_) Unpause();
   const auto timeout_us = static_cast<uint64_t>(options().timeout_seconds) * 1000000;
   // A share of the clients each time, so that ten thousand idle ones cost no visible pause.

@@ -215,10 +215,12 @@ void WriteInfo(ReplyWriter& reply, const Entry& entry) {
   for (size_t i = 0; i < AclCategoryNames().size(); ++i) {
     if ((categories >> i & 1) != 0) reply.SimpleString("@" + std::string(AclCategoryNames()[i]));
   }
-  reply.ArrayHeader(command.tips.size());
+  reply.SetHeader(command.tips.size());
   for (const std::string_view tip : command.tips) reply.Bulk(tip);
-  reply.ArrayHeader(command.keys.size());
+  reply.SetHeader(command.keys.size());
   for (const KeySpec& spec : command.keys) WriteKeySpec(reply, spec);
+  // Redis's own inconsistency: no subcommands are an empty set, some are an array.
+  if (entry.subcommands.empty()) return reply.SetHeader(0);
   reply.ArrayHeader(entry.subcommands.size());
   for (const Entry& sub : entry.subcommands) WriteInfo(reply, sub);
 }

@@ -128,6 +128,15 @@ bool Client::ParseMore(const ParseLimits& limits) {
   return !ends_.empty();
 }
 
+size_t Client::PeekKeys(std::span<std::string_view> keys) const {
+  size_t count = 0;
+  for (size_t i = next_request_; i < ends_.size() && count < keys.size(); ++i) {
+    const uint32_t begin = i == 0 ? 0 : ends_[i - 1];
+    if (ends_[i] - begin >= 2) keys[count++] = args_[begin + 1];
+  }
+  return count;
+}
+
 void Client::FailTurn(std::string_view error) {
   output_.resize(turn_mark_);
   ReplyWriter reply(output_, protocol);

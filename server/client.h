@@ -104,6 +104,8 @@ class Client final : public Waiter {
     return {args_.data() + begin, ends_[next_request_] - begin};
   }
   void NextRequest() { ++next_request_; }
+  /// The second words of the next requests, mostly their keys. Returns how many were written to `keys`.
+  size_t PeekKeys(std::span<std::string_view> keys) const;
   /// Parses more of what was read already; true when that gave requests.
   bool ParseMore(const ParseLimits& limits);
   /// The stream is broken: the text of the error to reply with before closing. Empty: it is fine.

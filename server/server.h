@@ -128,6 +128,7 @@ class Server {
   void ReadClients();
   void ExecuteClients();
   void ExecuteClient(Client& client);
+  void PrefetchFirstKeys(std::span<Client* const> clients);
   void CommitAndPublish();
   void Publish(std::vector<Client*>& clients);
   void FailTurn(std::vector<Client*>& clients);

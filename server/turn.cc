@@ -9,7 +9,7 @@ namespace thermocline {
 namespace {
 
 // A turn is bounded, so that a flood delays nobody for long.
-constexpr int kRequestsPerClient = 1024;
+constexpr size_t kRequestsPerClient = 1024;
 constexpr uint64_t kTurnUsMax = 5000;
 constexpr size_t kBatchBytesMax = 8 << 20;
 // How often asio's own events (accepting, timers, signals) are looked at while the server is never idle.
@@ -133,6 +133,7 @@ void Server::ExecuteClients() {
   std::vector<Client*> now;
   now.swap(runnable_);
   for (size_t i = 0; i < now.size(); ++i) {
+    if (i % HotTier::kPrefetchMax == 0) PrefetchFirstKeys(std::span(now).subspan(i));
     now[i]->runnable = false;
     if (clock_.MonotonicUs() - turn_us_ > kTurnUsMax || keyspace_->pending_bytes() > kBatchBytesMax) {
       for (; i < now.size(); ++i) {
@@ -149,14 +150,28 @@ void Server::ExecuteClients() {
   }
 }
 
+/// Clients that send one command at a time: their look-ups gain from each other's company too.
+void Server::PrefetchFirstKeys(std::span<Client* const> clients) {
+  std::string_view keys[HotTier::kPrefetchMax];
+  size_t count = 0;
+  for (const Client* client : clients.subspan(0, std::min(clients.size(), HotTier::kPrefetchMax))) {
+    if (client->db == clients[0]->db) count += client->PeekKeys({&keys[count], 1});
+  }
+  if (count > 1) keyspace_->WillUse(clients[0]->db, {keys, count});
+}
+
 void Server::ExecuteClient(Client& client) {
   if (client.held || client.paused || client.suspended()) return;
-  for (int requests = 0;; ++requests) {
+  for (size_t requests = 0;; ++requests) {
     if (client.close_now || client.close_after_reply) {
       doomed_.push_back(&client);
       return;
     }
     if (!client.has_request() && !client.ParseMore(Limits(client))) break;
+    if (requests % HotTier::kPrefetchMax == 0) {
+      std::string_view keys[HotTier::kPrefetchMax];
+      if (const size_t count = client.PeekKeys(keys); count > 1) keyspace_->WillUse(client.db, {keys, count});
+    }
     if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax) return MakeRunnable(client);
     if (ExecuteRequest(client) == Step::kWait) return;
     client.NextRequest();

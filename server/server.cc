@@ -122,6 +122,7 @@ Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Cl
     if (!e) raw->RequestShutdown(ShutdownSave::kDefault);
   });
   server->Cron();
+  server->startup_memory_bytes_ = server->UsedMemory();
   return server;
 }
 

@@ -110,6 +110,8 @@ class Server {
 
   /// INFO's text for the named sections (lower case; "all", "default", "everything" as in Redis).
   std::string Info(const std::vector<std::string>& sections);
+  /// What was allocated when the server was ready to serve.
+  uint64_t startup_memory_bytes() const { return startup_memory_bytes_; }
   uint64_t peak_memory_bytes() const { return peak_memory_bytes_; }
   /// Bytes allocated by the process: what INFO calls used_memory.
   uint64_t UsedMemory() const;
@@ -191,6 +193,7 @@ class Server {
   bool checkpoint_running_ = false;
   uint64_t last_checkpoint_s_ = 0;
   bool last_checkpoint_ok_ = true;
+  uint64_t startup_memory_bytes_ = 0;
   uint64_t peak_memory_bytes_ = 0;
 
   std::atomic<bool> shutdown_{false};

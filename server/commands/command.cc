@@ -240,7 +240,7 @@ void CommandInfo(CommandContext& c) {
   for (const std::string_view name : c.args.subspan(2)) {
     const Entry* entry = FindByFullName(table, name);
     if (entry == nullptr) {
-      c.reply.NullArray();
+      c.reply.Null();
     } else {
       WriteInfo(c.reply, *entry);
     }
@@ -357,7 +357,9 @@ bool FindKeysOfCall(CommandContext& c, std::vector<FoundKey>* keys) {
       keys->clear();
       break;
     }
-    for (const size_t position : positions) keys->push_back({position, one.keys[0].flags});
+    const bool varies = (one.keys[0].flags & kKeyVariableFlags) != 0 && command.key_flags != nullptr;
+    const uint32_t flags = varies ? command.key_flags(call) : one.keys[0].flags;
+    for (const size_t position : positions) keys->push_back({position, flags});
   }
   if (!keys->empty()) return true;
   if ((command.flags & kNoMandatoryKeys) == 0) return fail("ERR Invalid arguments specified for command");

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cctype>
 #include <set>
 
@@ -60,7 +61,9 @@ TEST_F(CommandTableTest, RowsCanRun) {
     const Command& command = *entry.command;
     EXPECT_TRUE(command.handler != nullptr || !command.subcommands.empty());
     EXPECT_NE(command.arity, 0);
-    if (entry.container != nullptr) EXPECT_GE(std::abs(command.arity), 2);
+    if (entry.container != nullptr) {
+      EXPECT_GE(std::abs(command.arity), 2);
+    }
     EXPECT_TRUE(command.subcommands.empty() || entry.container == nullptr);
   });
 }
@@ -79,12 +82,18 @@ TEST_F(CommandTableTest, CommandsWithKeysReadOrWrite) {
     const Command& command = *entry.command;
     const bool reads = (command.flags & kReadOnly) != 0, writes = (command.flags & kWrite) != 0;
     EXPECT_FALSE(reads && writes);
-    if (!command.keys.empty()) EXPECT_TRUE(reads || writes);
-    if ((command.flags & kDenyOom) != 0) EXPECT_TRUE(writes);
+    if (!command.keys.empty()) {
+      EXPECT_TRUE(reads || writes);
+    }
+    if ((command.flags & kDenyOom) != 0) {
+      EXPECT_TRUE(writes);
+    }
     for (const KeySpec& spec : command.keys) {
       constexpr uint32_t kUse = kKeyRo | kKeyRw | kKeyOw | kKeyRm;
       EXPECT_EQ(std::popcount(spec.flags & kUse), 1);
-      if (reads) EXPECT_EQ(spec.flags & kUse, kKeyRo);
+      if (reads) {
+        EXPECT_EQ(spec.flags & kUse, kKeyRo);
+      }
     }
   });
 }

@@ -217,6 +217,11 @@ void AddPersistence(InfoText& out, Server& server) {
   out.Add("rdb_bgsave_in_progress", int{server.checkpoint_running()});
   out.Add("rdb_last_save_time", server.last_checkpoint_s());
   out.Add("rdb_last_bgsave_status", server.last_checkpoint_ok() ? "ok" : "err");
+  const uint64_t started_us = server.checkpoint_started_us();
+  out.Add("rdb_last_bgsave_time_sec", server.last_checkpoint_took_s());
+  out.Add("rdb_current_bgsave_time_sec",
+          started_us == 0 ? -1 : static_cast<int64_t>((server.clock().MonotonicUs() - started_us) / 1000000));
+  out.Add("rdb_saves", server.checkpoints());
   out.Add("rdb_last_cow_size", 0);
   out.Add("rdb_last_load_keys_expired", 0);  // nothing is loaded at start
   out.Add("rdb_last_load_keys_loaded", 0);

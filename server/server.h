@@ -84,6 +84,11 @@ class Server {
   bool checkpoint_running() const { return checkpoint_running_; }
   uint64_t last_checkpoint_s() const { return last_checkpoint_s_; }
   bool last_checkpoint_ok() const { return last_checkpoint_ok_; }
+  uint64_t checkpoints() const { return checkpoints_; }
+  /// 0: none is running.
+  uint64_t checkpoint_started_us() const { return checkpoint_running_ ? checkpoint_started_us_ : 0; }
+  /// Of the last one in the background; -1: there was none.
+  int64_t last_checkpoint_took_s() const { return last_checkpoint_took_s_; }
   std::string checkpoint_path() const { return options().dir + "/checkpoint"; }
 
   /// Ends Run() after this turn. Any thread, any signal.
@@ -193,6 +198,9 @@ class Server {
   bool checkpoint_running_ = false;
   uint64_t last_checkpoint_s_ = 0;
   bool last_checkpoint_ok_ = true;
+  uint64_t checkpoints_ = 0;
+  uint64_t checkpoint_started_us_ = 0;
+  int64_t last_checkpoint_took_s_ = -1;
   uint64_t startup_memory_bytes_ = 0;
   uint64_t peak_memory_bytes_ = 0;
 

@@ -38,8 +38,8 @@ uint32_t OfGroup(const Command& command) {
       return kAclBitmap;
     case CommandGroup::kGeneric:
       // Commands on any key, but not those that only look generic: SORT works on three types, WAIT on none.
-      return (command.extra_acl & (kAclSet | kAclSortedSet | kAclList | kAclConnection)) != 0 ? 0
-                                                                                              : kAclKeyspace;
+      if ((command.extra_acl & (kAclSet | kAclSortedSet | kAclList | kAclConnection)) != 0) return 0;
+      return kAclKeyspace;
     case CommandGroup::kPubSub:  // follows from the flag: PUBSUB HELP has the group, but not the category
     case CommandGroup::kServer:
     case CommandGroup::kCluster:

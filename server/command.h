@@ -120,6 +120,8 @@ struct Command {
   std::span<const std::string_view> tips = {};  ///< hints for clients, as in COMMAND INFO
   std::span<const Command> subcommands = {};
   uint32_t extra_acl = 0;                     ///< AclCategory bits that do not follow from the flags
+  /// Of a spec with kKeyVariableFlags: the flags that hold for these very arguments.
+  uint32_t (*key_flags)(std::span<const std::string_view> args) = nullptr;
 };
 
 /// Redis's ACL categories, in the order in which COMMAND INFO lists them. Most follow from a row's flags and group

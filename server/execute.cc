@@ -89,9 +89,6 @@ Server::Step Server::ExecuteRequest(Client& client) {
   if (entry != nullptr) {
     error = Refusal(client, *entry);
     if (!error.empty()) ++entry->stats.rejected;
-  } else if (!client.authenticated) {
-    const CommandTable::Entry* known = commands_.Find(args[0]);
-    if (known == nullptr || (known->command->flags & kNoAuth) == 0) error = "NOAUTH Authentication required.";
   }
   if (!error.empty()) {
     ReplyWriter(client.output(), client.protocol).Error(error);

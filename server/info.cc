@@ -159,12 +159,24 @@ void AddMemory(InfoText& out, Server& server) {
   out.AddBytes("used_memory_peak", peak);
   out.AddPercent("used_memory_peak_perc", static_cast<double>(used), static_cast<double>(peak));
   out.Add("used_memory_overhead", used - data);
+  out.Add("used_memory_startup", server.startup_memory_bytes());
   out.Add("used_memory_dataset", data);
   out.AddPercent("used_memory_dataset_perc", static_cast<double>(data), static_cast<double>(used));
   out.Add("allocator_allocated", allocator.allocated_bytes);
   out.Add("allocator_active", allocator.active_bytes);
   out.Add("allocator_resident", allocator.resident_bytes);
   out.AddBytes("total_system_memory", machine);
+  // There are no scripts and no functions yet: they take nothing.
+  out.AddBytes("used_memory_lua", 0);
+  out.Add("used_memory_vm_eval", 0);
+  out.Add("used_memory_scripts_eval", 0);
+  out.Add("number_of_cached_scripts", 0);
+  out.Add("number_of_functions", 0);
+  out.Add("number_of_libraries", 0);
+  out.Add("used_memory_vm_functions", 0);
+  out.AddBytes("used_memory_vm_total", 0);
+  out.Add("used_memory_functions", 0);
+  out.AddBytes("used_memory_scripts", 0);
   out.AddBytes("maxmemory", server.options().maxmemory.bytes);
   out.Add("maxmemory_policy", ConfigValue(server.config(), "maxmemory-policy"));
   out.AddRatio("allocator_frag_ratio", static_cast<double>(allocator.active_bytes),
@@ -179,6 +191,8 @@ void AddMemory(InfoText& out, Server& server) {
   out.AddRatio("mem_fragmentation_ratio", static_cast<double>(resident), static_cast<double>(used));
   out.Add("mem_fragmentation_bytes", static_cast<int64_t>(resident - used));
   out.Add("mem_not_counted_for_evict", 0);
+  out.Add("mem_replication_backlog", 0);
+  out.Add("mem_total_replication_buffers", 0);
   out.Add("mem_clients_slaves", 0);
   out.Add("mem_clients_normal", clients);
   out.Add("mem_cluster_links", 0);
@@ -198,31 +212,51 @@ void AddPersistence(InfoText& out, Server& server) {
   out.Add("current_cow_size", 0);
   out.Add("current_cow_size_age", 0);
   out.Add("current_fork_perc", "0.00");
+  out.Add("current_save_keys_processed", 0);  // a checkpoint links files, it does not visit keys
+  out.Add("current_save_keys_total", 0);
   out.Add("rdb_bgsave_in_progress", int{server.checkpoint_running()});
   out.Add("rdb_last_save_time", server.last_checkpoint_s());
   out.Add("rdb_last_bgsave_status", server.last_checkpoint_ok() ? "ok" : "err");
+  const uint64_t started_us = server.checkpoint_started_us();
+  out.Add("rdb_last_bgsave_time_sec", server.last_checkpoint_took_s());
+  out.Add("rdb_current_bgsave_time_sec",
+          started_us == 0 ? -1 : static_cast<int64_t>((server.clock().MonotonicUs() - started_us) / 1000000));
+  out.Add("rdb_saves", server.checkpoints());
   out.Add("rdb_last_cow_size", 0);
+  out.Add("rdb_last_load_keys_expired", 0);  // nothing is loaded at start
+  out.Add("rdb_last_load_keys_loaded", 0);
   out.Add("aof_enabled", 1);
   out.Add("aof_rewrite_in_progress", 0);
   out.Add("aof_rewrite_scheduled", 0);
   out.Add("aof_last_rewrite_time_sec", -1);
   out.Add("aof_current_rewrite_time_sec", -1);
   out.Add("aof_last_bgrewrite_status", "ok");
+  out.Add("aof_rewrites", 0);
+  out.Add("aof_rewrites_consecutive_failures", 0);
   out.Add("aof_last_write_status", server.keyspace().writable() ? "ok" : "err");
   out.Add("aof_last_cow_size", 0);
   out.Add("module_fork_in_progress", 0);
   out.Add("module_fork_last_cow_size", 0);
 }
 
-void AddStats(InfoText& out, Server& server) {
+struct Rates {
+  double commands, bytes_received, bytes_sent;
+};
+
+void AddStats(InfoText& out, Server& server, const Rates& rates) {
   const ServerStats& stats = server.stats();
   const KeyspaceStats& keyspace = server.keyspace().stats();
   out.Add("total_connections_received", stats.connections_received);
   out.Add("total_commands_processed", stats.commands_processed);
+  out.Add("instantaneous_ops_per_sec", static_cast<uint64_t>(rates.commands));
   out.Add("total_net_input_bytes", stats.bytes_received);
   out.Add("total_net_output_bytes", stats.bytes_sent);
   out.Add("total_net_repl_input_bytes", 0);
   out.Add("total_net_repl_output_bytes", 0);
+  out.Add("instantaneous_input_kbps", fmt::format("{:.2f}", rates.bytes_received / 1024));
+  out.Add("instantaneous_output_kbps", fmt::format("{:.2f}", rates.bytes_sent / 1024));
+  out.Add("instantaneous_input_repl_kbps", "0.00");
+  out.Add("instantaneous_output_repl_kbps", "0.00");
   out.Add("rejected_connections", stats.connections_rejected);
   out.Add("sync_full", 0);
   out.Add("sync_partial_ok", 0);
@@ -239,6 +273,8 @@ void AddStats(InfoText& out, Server& server) {
   out.Add("total_forks", 0);
   out.Add("migrate_cached_sockets", 0);
   out.Add("slave_expires_tracked_keys", 0);
+  out.Add("total_active_defrag_time", 0);
+  out.Add("current_active_defrag_time", 0);
   out.Add("active_defrag_hits", 0);
   out.Add("active_defrag_misses", 0);
   out.Add("active_defrag_key_hits", 0);
@@ -246,7 +282,11 @@ void AddStats(InfoText& out, Server& server) {
   out.Add("tracking_total_keys", 0);
   out.Add("tracking_total_items", 0);
   out.Add("tracking_total_prefixes", 0);
+  out.Add("unexpected_error_replies", 0);
   out.Add("total_error_replies", stats.errors);
+  out.Add("dump_payload_sanitizations", 0);
+  out.Add("io_threaded_reads_processed", 0);
+  out.Add("io_threaded_writes_processed", 0);
   out.Add("client_query_buffer_limit_disconnections", stats.input_limit_closes);
   out.Add("client_output_buffer_limit_disconnections", stats.output_limit_closes);
 }
@@ -378,7 +418,10 @@ std::string Server::Info(const std::vector<std::string>& sections) {
   section("Clients", true, [&] { AddClients(out, *this); });
   section("Memory", true, [&] { AddMemory(out, *this); });
   section("Persistence", true, [&] { AddPersistence(out, *this); });
-  section("Stats", true, [&] { AddStats(out, *this); });
+  section("Stats", true, [&] {
+    AddStats(out, *this,
+             {commands_rate_.PerSecond(), bytes_received_rate_.PerSecond(), bytes_sent_rate_.PerSecond()});
+  });
   section("Replication", true, [&] { AddReplication(out, *this); });
   section("CPU", true, [&] { AddCpu(out); });
   section("Modules", true, [] {});

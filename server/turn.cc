@@ -254,6 +254,9 @@ void Server::Cron() {
   keyspace_->Tick();
   peak_memory_bytes_ = std::max<uint64_t>(peak_memory_bytes_, UsedMemory());
   const uint64_t now = clock_.MonotonicUs();
+  commands_rate_.Sample(now, stats_.commands_processed);
+  bytes_received_rate_.Sample(now, stats_.bytes_received);
+  bytes_sent_rate_.Sample(now, stats_.bytes_sent);
   if (pause_mode_ != PauseMode::kNone && now >= pause_until_us_) Unpause();
   const auto timeout_us = static_cast<uint64_t>(options().timeout_seconds) * 1000000;
   // A share of the clients each time, so that ten thousand idle ones cost no visible pause.

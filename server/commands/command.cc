@@ -215,10 +215,12 @@ void WriteInfo(ReplyWriter& reply, const Entry& entry) {
   for (size_t i = 0; i < AclCategoryNames().size(); ++i) {
     if ((categories >> i & 1) != 0) reply.SimpleString("@" + std::string(AclCategoryNames()[i]));
   }
-  reply.ArrayHeader(command.tips.size());
+  reply.SetHeader(command.tips.size());
   for (const std::string_view tip : command.tips) reply.Bulk(tip);
-  reply.ArrayHeader(command.keys.size());
+  reply.SetHeader(command.keys.size());
   for (const KeySpec& spec : command.keys) WriteKeySpec(reply, spec);
+  // Redis's own inconsistency: no subcommands are an empty set, some are an array.
+  if (entry.subcommands.empty()) return reply.SetHeader(0);
   reply.ArrayHeader(entry.subcommands.size());
   for (const Entry& sub : entry.subcommands) WriteInfo(reply, sub);
 }
@@ -238,7 +240,7 @@ void CommandInfo(CommandContext& c) {
   for (const std::string_view name : c.args.subspan(2)) {
     const Entry* entry = FindByFullName(table, name);
     if (entry == nullptr) {
-      c.reply.NullArray();
+      c.reply.Null();
     } else {
       WriteInfo(c.reply, *entry);
     }
@@ -355,7 +357,9 @@ bool FindKeysOfCall(CommandContext& c, std::vector<FoundKey>* keys) {
       keys->clear();
       break;
     }
-    for (const size_t position : positions) keys->push_back({position, one.keys[0].flags});
+    const bool varies = (one.keys[0].flags & kKeyVariableFlags) != 0 && command.key_flags != nullptr;
+    const uint32_t flags = varies ? command.key_flags(call) : one.keys[0].flags;
+    for (const size_t position : positions) keys->push_back({position, flags});
   }
   if (!keys->empty()) return true;
   if ((command.flags & kNoMandatoryKeys) == 0) return fail("ERR Invalid arguments specified for command");

@@ -119,7 +119,7 @@ void Hello(CommandContext& c) {
   }
   if (!c.client.authenticated) {
     return c.reply.Error(
-        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH "
         "<user> "
         "<pass> option can be used to authenticate the client and select the RESP protocol version at the "
         "same time");

@@ -138,11 +138,12 @@ void Role(CommandContext& c) {
 }
 
 void Lolwut(CommandContext& c) {
-  // LOLWUT VERSION n: the number is checked as in Redis; there is one picture.
+  // LOLWUT VERSION n: the number is checked as in Redis; there is one picture. Anything else gets the version
+  // alone.
   int64_t version;
-  if (c.args.size() >= 3 && EqualIgnoreCase(c.args[1], "version") && !ParseInt64(c.args[2], &version)) {
-    return c.reply.Error(error_text::kNotInteger);
-  }
+  const bool by_version = c.args.size() >= 3 && EqualIgnoreCase(c.args[1], "version");
+  if (by_version && !ParseInt64(c.args[2], &version)) return c.reply.Error(error_text::kNotInteger);
+  if (!by_version && c.args.size() > 1) return c.reply.Verbatim("txt", "Redis ver. 7.0.15\n");
   c.reply.Verbatim("txt",
                    "      \\  |  /\n"
                    "    '-.;;;.-'\n"

@@ -37,6 +37,8 @@ class ManualClock final : public Clock {
   uint64_t WallUs() const override { return now_us_; }
   uint64_t MonotonicUs() const override { return now_us_; }
   void AdvanceMs(uint64_t ms) { now_us_ += ms * 1000; }
+  /// The wall clock as an operator sets it: forwards or back.
+  void SetWallMs(uint64_t ms) { now_us_ = ms * 1000; }
 
  private:
   std::atomic<uint64_t> now_us_;

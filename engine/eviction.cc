@@ -52,7 +52,7 @@ uint64_t Eviction::Score(const Object* object, uint64_t random) const {
   switch (options_.policy) {
     case EvictionPolicy::kAllKeysLru:
     case EvictionPolicy::kVolatileLru:
-      return lru_now_ - object->access;
+      return IdleTenths(object);
     case EvictionPolicy::kAllKeysLfu:
     case EvictionPolicy::kVolatileLfu:
       return 255u - Frequency(object);

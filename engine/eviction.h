@@ -54,7 +54,7 @@ class Eviction {
     }
   }
   /// For OBJECT IDLETIME and FREQ.
-  uint64_t IdleMs(const Object* object) const { return uint64_t{lru_now_ - object->access} * 100; }
+  uint64_t IdleMs(const Object* object) const { return uint64_t{IdleTenths(object)} * 100; }
   uint8_t Frequency(const Object* object) const;
 
   /// May the policy evict this object at all? (volatile-*: only keys with an expiry)
@@ -63,6 +63,11 @@ class Eviction {
   uint64_t Score(const Object* object, uint64_t random) const;
 
  private:
+  /// 0 when the clock was set back since.
+  uint32_t IdleTenths(const Object* object) const {
+    const auto idle = static_cast<int32_t>(lru_now_ - object->access);
+    return idle < 0 ? 0 : static_cast<uint32_t>(idle);
+  }
   void CountAccess(Object* object, uint64_t random) const;
 
   EvictionOptions options_;

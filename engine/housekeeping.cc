@@ -94,6 +94,7 @@ bool Keyspace::ReclaimSlice() {
 void Keyspace::StartSweep() {
   if (!options_.active_expiry || sweeping_ || due_next_ < due_.size()) return;
   sweeping_ = true;
+  indexed_low_.clear();
   struct Scan {
     std::string from;
     std::vector<std::string> rows;
@@ -121,6 +122,9 @@ void Keyspace::StartSweep() {
          if (!job->status.ok() || job->from != sweep_from_) return;
          due_ = std::move(job->rows);
          due_next_ = 0;
+         if (due_.empty()) return;
+         sweep_from_ = due_.back() + '\0';
+         if (!indexed_low_.empty() && indexed_low_ < sweep_from_) sweep_from_ = indexed_low_;
        }});
 }
 
@@ -135,7 +139,6 @@ bool Keyspace::SweepSlice() {
   }
   sweep_step_ = std::min(sweep_step_ * 2, kSweepKeysPerSlice);
   due_next_ = end;
-  sweep_from_ = due_[end - 1] + '\0';
   if (due_next_ < due_.size()) return true;
   const bool full = due_.size() == kSweepKeysPerScan;
   due_.clear();
@@ -181,6 +184,7 @@ struct Keyspace::PurgeJob {
   std::vector<std::pair<Family, std::string>> rows;         ///< to delete one by one
   std::vector<std::pair<Family, uint64_t>> whole;           ///< to delete as ranges
   // A dropped database:
+  uint64_t round = 0;
   int physical = -1;
   std::string next;                                         ///< metadata key where the next step goes on
   bool done = false;
@@ -232,12 +236,14 @@ void Keyspace::PurgeJob::CollectIds(const Store& store, PurgeJob& job) {
 void Keyspace::StartPurge() {
   if (purging_ || stalled_ || !failure_.ok()) return;
   auto job = std::make_shared<PurgeJob>();
+  job->round = purge_round_;
   if (!purge_queue_.empty()) {
     const size_t n = std::min(kPurgeIdsPerStep, purge_queue_.size());
     job->ids.assign(purge_queue_.begin(), purge_queue_.begin() + static_cast<ptrdiff_t>(n));
     // Rows of an id that nobody has any more do not change: no snapshot is needed.
     readers_.Submit({[this, job] { PurgeJob::CollectRows(*store_, *job); }, [this, job] { FinishPurge(*job); }});
-  } else if (!state_.dropped.empty()) {
+  } else if (!committed_.dropped.empty() && !state_.dropped.empty() &&
+             committed_.dropped.front() == state_.dropped.front()) {  // all its rows are on disk
     job->physical = state_.dropped.front();
     job->next = dropped_next_;
     readers_.Submit({[this, job] { PurgeJob::CollectIds(*store_, *job); }, [this, job] { FinishDropped(*job); }});
@@ -247,8 +253,13 @@ void Keyspace::StartPurge() {
   purging_ = true;
 }
 
+bool Keyspace::PurgeStepIsOver(const PurgeJob& job) {
+  purging_ = false;
+  return job.round == purge_round_ && !stalled_ && failure_.ok() && job.status.ok();
+}
+
 void Keyspace::FinishPurge(PurgeJob& job) {
-  if (!std::exchange(purging_, false) || stalled_ || !failure_.ok() || !job.status.ok()) return;
+  if (!PurgeStepIsOver(job)) return;
   for (const auto& [family, key] : job.rows) batch_.Delete(store_->handle(family), key).PermitUncheckedError();
   for (const auto& [family, id] : job.whole) {
     std::string from, to;
@@ -268,7 +279,7 @@ void Keyspace::FinishPurge(PurgeJob& job) {
 }
 
 void Keyspace::FinishDropped(PurgeJob& job) {
-  if (!std::exchange(purging_, false) || stalled_ || !failure_.ok() || !job.status.ok()) return;
+  if (!PurgeStepIsOver(job)) return;
   for (const uint64_t id : job.ids) {
     std::string key, rows;
     format::AppendPurgeKey(key, id);

@@ -46,11 +46,12 @@ Status Keyspace::Start() {
       return why;
   }
   for (const format::State::Database& db : state.databases) {
-    if (db.logical >= options_.databases) {
+    if (db.logical >= options_.databases && db.keys > 0) {
       return {Code::kInvalid, "database " + std::to_string(db.logical) + " has keys, but `databases` is " +
                                   std::to_string(options_.databases)};
     }
   }
+  std::erase_if(state.databases, [this](const auto& db) { return db.logical >= options_.databases; });
   TakeState(state);
   committed_ = state;
 
@@ -88,6 +89,7 @@ bool Keyspace::BeginRun(Waiter& waiter, int db) {
   CHECK(waiter.pending_ == 0);
   if (!waiter.error_.ok()) {
     error_ = std::exchange(waiter.error_, Status());
+    waiter.late_.clear();
     Unpin(waiter);
     return false;
   }
@@ -98,6 +100,7 @@ bool Keyspace::BeginRun(Waiter& waiter, int db) {
 
 void Keyspace::EndRun(Waiter& waiter) {
   txn_.Finish();
+  waiter.late_.clear();
   if (!waiter.pins_.empty()) Unpin(waiter);
 }
 
@@ -106,9 +109,12 @@ Keyspace::Ran Keyspace::EndUnwound(Waiter& waiter) {
   if (!error_.ok()) {
     // Loads that it already waits for give it back to nobody: it has its answer.
     Abandon(waiter);
+    waiter.late_.clear();
     Unpin(waiter);
     return Ran::kFailed;
   }
+  CHECK(waiter.suspended());
+  SubmitLoads();
   ++stats_.commands_rerun;
   return Ran::kWaiting;
 }
@@ -135,6 +141,8 @@ void Keyspace::Unpin(Waiter& waiter) {
 void Keyspace::Forget(Waiter& waiter) {
   CHECK(!waiter.suspended());
   std::erase(ready_, &waiter);
+  waiter.error_ = Status();
+  waiter.late_.clear();
   Unpin(waiter);
 }
 
@@ -286,7 +294,7 @@ void Keyspace::AfterFailure(Status why) {
   sweep_from_.clear();
   due_.clear();
   due_next_ = 0;
-  purging_ = false;
+  ++purge_round_;
   dropped_next_.clear();
   purge_queue_.insert(purge_queue_.end(), purged_.begin(), purged_.end());
   ResetTurn();
@@ -296,6 +304,7 @@ void Keyspace::ResetTurn() {
   batch_.Clear();
   stalled_ = false;
   state_in_batch_ = false;
+  databases_changed_ = false;
   heads_.clear();
   pending_head_bytes_ = 0;
   saved_heads_.clear();
@@ -354,7 +363,10 @@ Status Keyspace::SyncNow() {
   return store_->Sync();
 }
 
-Status Keyspace::CheckpointNow(const std::string& path) { return MakeCheckpoint(path); }
+Status Keyspace::CheckpointNow(const std::string& path) {
+  if (pending() && Commit() != Committed::kYes) return {Code::kBusy, "writes are held up"};
+  return MakeCheckpoint(path);
+}
 
 Status Keyspace::MakeCheckpoint(const std::string& path) const {
   namespace fs = std::filesystem;
@@ -471,6 +483,7 @@ Status Keyspace::FlushDb(int db) {
   state_.dropped.push_back(static_cast<uint16_t>(physical));
   physical_[static_cast<size_t>(db)] = kNone;
   state_changed_ = true;
+  databases_changed_ = true;
   reclaim_segment_ = 0;
   reclaiming_ = true;
   reclaim_again_ = true;
@@ -488,6 +501,7 @@ void Keyspace::SwapDb(int a, int b) {
   if (a == b) return;
   std::swap(physical_[static_cast<size_t>(a)], physical_[static_cast<size_t>(b)]);
   state_changed_ = true;
+  databases_changed_ = true;
 }
 
 std::optional<std::string> Keyspace::RandomResidentKey(int db) {

@@ -104,6 +104,7 @@ class Keyspace {
   Ran Run(Waiter& waiter, int db, Body&& body) {
     if (!BeginRun(waiter, db)) return Ran::kFailed;
     try {
+      if (!waiter.late_.empty()) txn_.BringLateRows();
       body(txn_);
     } catch (const Unwind&) {
       return EndUnwound(waiter);
@@ -175,7 +176,7 @@ class Keyspace {
   /// thread. `done` is called on the keyspace thread.
   /// kBusy, and nothing started, when what was executed cannot be committed first.
   Status StartCheckpoint(const std::string& path, std::function<void(Status)> done);
-  /// The same, blocking.
+  /// The same, blocking; kBusy also when the commit failed.
   Status CheckpointNow(const std::string& path);
 
   // -- Settings and numbers ---------------------------------------------------------------------------------
@@ -265,6 +266,7 @@ class Keyspace {
   bool SweepSlice();
   void SweepRows(Txn& txn, size_t begin, size_t end);
   void StartPurge();
+  bool PurgeStepIsOver(const PurgeJob& job);
   void FinishPurge(PurgeJob& job);
   void FinishDropped(PurgeJob& job);
 
@@ -296,6 +298,7 @@ class Keyspace {
   std::vector<uint64_t> new_purges_;    ///< object ids that this turn gave to the purge
   std::vector<uint64_t> purged_;        ///< object ids that this turn purged
   bool stalled_ = false;
+  bool databases_changed_ = false;  ///< a database was flushed or swapped since the last commit
   bool turn_lost_ = false;  ///< a commit in the middle of the turn failed: the whole turn is told
   Status failure_;
 
@@ -314,7 +317,8 @@ class Keyspace {
 
   // Background work.
   std::unique_ptr<Sweeper> sweeper_;
-  std::string sweep_from_;        ///< expiry index key where the sweep goes on: it never walks over its own deletions
+  std::string sweep_from_;        ///< expiry index key where the next scan begins: none walks over earlier deletions
+  std::string indexed_low_;       ///< the lowest key indexed while a scan was under way; empty: none
   std::vector<std::string> due_;  ///< index rows whose time has come
   size_t due_next_ = 0;
   size_t sweep_step_ = 1;
@@ -323,6 +327,7 @@ class Keyspace {
   std::string dropped_next_;      ///< metadata key where the purge of the first dropped database goes on
   bool purging_ = false;          ///< a step is on a reader thread
   bool purge_again_ = false;
+  uint64_t purge_round_ = 0;      ///< counts lost turns: a step that began before one is of no use
   size_t reclaim_segment_ = 0;    ///< where dropped databases are being freed in the hot tier
   bool reclaiming_ = false;
   bool reclaim_again_ = false;

@@ -174,8 +174,10 @@ void Keyspace::Install(Load* load) {
   }
   for (Waiter* waiter : load->waiters) {
     if (!load->error.ok()) waiter->error_ = load->error;
-    ++object->pins;
-    waiter->pins_.push_back(object);
+    if (waiter->pins_.empty() || waiter->pins_.back() != object) {  // once for many rows of one object
+      ++object->pins;
+      waiter->pins_.push_back(object);
+    }
     Wake(waiter);
   }
   --object->pins;

@@ -56,7 +56,7 @@ struct Object {
   StringEncoding encoding : 2 = StringEncoding::kAuto;
   bool has_rows : 1 = false;
   bool head_dirty : 1 = false;  ///< its metadata row must be written with the turn's commit
-  uint16_t pins = 0;  ///< commands that wait and need it in RAM
+  uint32_t pins = 0;  ///< commands that wait and need it in RAM, and reads under way for it
 
   std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
   std::string_view inline_value() const { return {value, value_size}; }

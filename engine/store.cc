@@ -154,6 +154,11 @@ Status Store::Recover() {
 
 Status Store::Sync() { return ToStatus(db_->SyncWAL()); }
 
+Status Store::Flush() {
+  const std::vector<rocksdb::ColumnFamilyHandle*> all(std::begin(handles_), std::end(handles_));
+  return ToStatus(db_->Flush(rocksdb::FlushOptions(), all));
+}
+
 namespace {
 
 Store::Found ToFound(const rocksdb::Status& s, Status* why) {

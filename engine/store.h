@@ -77,6 +77,9 @@ class Store {
   /// Makes all that was written so far durable. Blocking; any thread.
   Status Sync();
 
+  /// Writes the memtables out to tables. Blocking; any thread.
+  Status Flush();
+
   /// Reads without touching the disk: kNeedsDisk when the caches do not hold the answer.
   Found GetCached(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const;
   /// Reads, from the disk if need be. Blocking. Never kNeedsDisk.

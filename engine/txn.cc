@@ -27,6 +27,9 @@ void Txn::Begin(Waiter* waiter, int db) {
   first_purge_ = keyspace_.new_purges_.size();
   first_head_ = keyspace_.heads_.size();
   save_point_ = false;
+  hits_ = keyspace_.stats_.keyspace_hits;
+  misses_ = keyspace_.stats_.keyspace_misses;
+  expired_ = keyspace_.stats_.expired_keys;
   ++keyspace_.mark_;
 }
 
@@ -87,6 +90,9 @@ void Txn::TakeBack() {
   k.events_.resize(first_event_);
   k.new_purges_.resize(first_purge_);
   k.heads_.resize(first_head_);
+  k.stats_.keyspace_hits = hits_;
+  k.stats_.keyspace_misses = misses_;
+  k.stats_.expired_keys = expired_;
   const std::vector<Touched> mine(k.touched_.begin() + static_cast<ptrdiff_t>(first_touched_), k.touched_.end());
   k.touched_.resize(first_touched_);
   bool earlier = false;
@@ -99,6 +105,7 @@ void Txn::TakeBack() {
     if (touched.had_head_dirty) {
       k.PutHead(object, std::string_view(k.saved_heads_).substr(touched.saved_begin, touched.saved_size));
     }
+    RememberLateRows(object);
     object->mark = 0;
     object->head_dirty = false;
     ++object->pins;
@@ -120,12 +127,8 @@ Object* Txn::Lookup(uint16_t physical, std::string_view key, bool* missing) {
   *missing = false;
   Object* object = k.hot_.Find(physical, key);
   if (object != nullptr && object->state != Object::State::kCold) {
-    if (k.stalled_ && object->dirty()) {
-      // It shows a write that is not in the log yet, and nobody may see that.
-      k.commit_waiters_.push_back(waiter_);
-      ++waiter_->pending_;
-      throw Unwind{};
-    }
+    // It shows a write that is not in the log yet, and nobody may see that.
+    if (k.stalled_ && object->dirty()) WaitForCommit();
     ++k.stats_.hot_hits;
     return object;
   }
@@ -164,7 +167,14 @@ Object* Txn::Lookup(uint16_t physical, std::string_view key, bool* missing) {
   throw Unwind{};
 }
 
+void Txn::WaitForCommit() {
+  keyspace_.commit_waiters_.push_back(waiter_);
+  ++waiter_->pending_;
+  throw Unwind{};
+}
+
 Object* Txn::Known(std::string_view key) {
+  if (keyspace_.stalled_ && keyspace_.databases_changed_) WaitForCommit();
   const int physical = keyspace_.Physical(db_);
   if (physical == Keyspace::kNone) return nullptr;
   bool missing;
@@ -184,12 +194,62 @@ void Txn::Prefetch(std::span<const std::string_view> keys) {
 }
 
 void Txn::StartLoading(std::span<const std::string_view> keys) {
+  if (keyspace_.stalled_ && keyspace_.databases_changed_) WaitForCommit();
   const int physical = keyspace_.Physical(db_);
   if (physical == Keyspace::kNone) return;
   for (const std::string_view key : keys) {
     bool missing;
     const Object* object = Lookup(static_cast<uint16_t>(physical), key, &missing);
     if (!missing && object->state == Object::State::kLoading) keyspace_.WaitFor(object->load, waiter_);
+  }
+}
+
+/// Notes which rows of `object`, about to be dropped from RAM, the command waits for.
+void Txn::RememberLateRows(const Object* object) {
+  if (!object->live() || !object->has_rows || waiter_->pending_ == 0) return;
+  for (const Load* load : object->rows->loads) {
+    if (std::find(load->waiters.begin(), load->waiters.end(), waiter_) == load->waiters.end()) continue;
+    waiter_->late_.push_back({object->db, std::string(object->key()), load->space, load->kind == Load::Kind::kRange,
+                              load->forward, load->key, load->to, load->rows_max});
+  }
+}
+
+void Txn::BringLateRows() {
+  std::vector<Object*> objects;
+  for (const LateRows& rows : waiter_->late_) {
+    objects.push_back(nullptr);
+    if (keyspace_.Logical(rows.physical) == Keyspace::kNone) continue;
+    bool missing;
+    Object* object = Lookup(rows.physical, rows.key, &missing);
+    if (missing) continue;
+    if (object->state == Object::State::kLoading) keyspace_.WaitFor(object->load, waiter_);
+    objects.back() = object;
+  }
+  WaitForLoading();
+  // Single rows all at once, then the ranges, each of which may unwind.
+  for (size_t i = 0; i < objects.size(); ++i) {
+    Object* object = objects[i];
+    const LateRows& rows = waiter_->late_[i];
+    if (object == nullptr || !object->live() || !object->has_rows || rows.range) continue;
+    if (object->rows->tree(rows.space).Find(rows.from).knowledge != RowTree::Knowledge::kUnknown) continue;
+    LoadRow(object, rows.space, rows.from);
+  }
+  WaitForLoading();
+  for (size_t i = 0; i < objects.size(); ++i) {
+    Object* object = objects[i];
+    const LateRows& rows = waiter_->late_[i];
+    if (object == nullptr || !object->live() || !object->has_rows || !rows.range) continue;
+    size_t seen = 0;
+    if (rows.forward) {
+      for (Cursor c = SeekForward(object, rows.space, rows.from); c.valid() && seen < rows.rows_max; c.Next(), ++seen) {
+        if (rows.to.has_value() && c.key() >= *rows.to) break;
+      }
+    } else {
+      const std::optional<std::string_view> to = rows.to;
+      for (Cursor c = SeekBackward(object, rows.space, to); c.valid() && seen < rows.rows_max; c.Previous(), ++seen) {
+        if (c.key() < rows.from) break;
+      }
+    }
   }
 }
 
@@ -237,6 +297,7 @@ Object* Txn::ForWrite(std::string_view key) {
     Touch(object);
   } else {
     ExpireIfDue(object);
+    if (!object->live()) keyspace_.eviction_.OnCreate(object);
   }
   keyspace_.Access(object);
   return object;
@@ -372,7 +433,9 @@ void Txn::IndexExpiry(const Object* object, uint64_t expire_at_ms) {
   format::AppendExpiryIndexKey(key_buffer_, expire_at_ms, object->db, object->key());
   batch().Put(keyspace_.store_->handle(Family::kScores), key_buffer_, {}).PermitUncheckedError();
   // After the wall clock was set back, the sweeper has to look at earlier times again.
-  if (key_buffer_ < keyspace_.sweep_from_) keyspace_.sweep_from_ = key_buffer_;
+  Keyspace& k = keyspace_;
+  if (key_buffer_ < k.sweep_from_) k.sweep_from_ = key_buffer_;
+  if (k.sweeping_ && (k.indexed_low_.empty() || key_buffer_ < k.indexed_low_)) k.indexed_low_ = key_buffer_;
 }
 
 void Txn::Move(Object* from, Object* to) {
@@ -381,6 +444,8 @@ void Txn::Move(Object* from, Object* to) {
   TouchHead(to);
   DropValue(to);
   keyspace_.hot_.BecomeAbsent(to);
+  // Reads under way belong to the object that was asked for: their answers come to nothing.
+  if (from->has_rows) from->rows->loads.clear();
   // The rows hang on the object id, so that they stay where they are.
   Keyspace::DbCounts& counts = keyspace_.counts(from->db);
   --counts.keys;
@@ -567,43 +632,59 @@ void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optiona
   Suspend();
 }
 
-void Txn::Cursor::Settle(bool forward) {
+void Txn::Cursor::Load(bool forward) {
+  const std::optional<std::string_view> to = cursor_.gap_to();
+  const size_t rows = std::clamp(rows_seen_ * 2, kScanRowsMin, kScanRowsMax);
+  txn_->LoadGap(object_, space_, std::string(cursor_.gap_from()),
+                to.has_value() ? std::optional<std::string>(*to) : std::nullopt, forward, rows);
+}
+
+void Txn::Cursor::SettleForward() {
   while (cursor_.at() == RowTree::Cursor::At::kGap) {
+    Load(/*forward=*/true);
     const std::string from(cursor_.gap_from());
-    const std::optional<std::string> to(cursor_.gap_to());
-    const size_t rows = std::clamp(rows_seen_ * 2, kScanRowsMin, kScanRowsMax);
-    txn_->LoadGap(object_, space_, from, to, forward, rows);
+    cursor_ = object_->rows->tree(space_).SeekForward(from);
+  }
+  ++rows_seen_;
+}
+
+/// `from`: where the seek began; nullptr: it was a step from a row.
+void Txn::Cursor::SettleBackward(const std::optional<std::string_view>* from) {
+  while (cursor_.at() == RowTree::Cursor::At::kGap) {
+    Load(/*forward=*/false);
     const RowTree& tree = object_->rows->tree(space_);
-    if (forward) {
-      cursor_ = tree.SeekForward(from);
-    } else {
-      cursor_ = tree.SeekBackward(to);
-      // The end of the range is exclusive: the cursor came from there.
-      if (valid() && to.has_value() && key() == *to) cursor_.Previous();
+    if (from != nullptr) {
+      // Not from the end of the gap: that may be the successor of `from`, of which nothing is known.
+      cursor_ = tree.SeekBackward(*from);
+      continue;
     }
+    // A step's gap ends at the row where it began, or at a key known to be absent.
+    const std::string to(cursor_.gap_to().value());
+    cursor_ = tree.SeekBackward(to);
+    if (valid() && key() == to) cursor_.Previous();
   }
   ++rows_seen_;
 }
 
 void Txn::Cursor::Next() {
   cursor_.Next();
-  Settle(/*forward=*/true);
+  SettleForward();
 }
 
 void Txn::Cursor::Previous() {
   cursor_.Previous();
-  Settle(/*forward=*/false);
+  SettleBackward(nullptr);
 }
 
 Txn::Cursor Txn::SeekForward(Object* object, RowSpace space, std::string_view from) {
   Cursor cursor(*this, object, space, object->rows->tree(space).SeekForward(from));
-  cursor.Settle(/*forward=*/true);
+  cursor.SettleForward();
   return cursor;
 }
 
 Txn::Cursor Txn::SeekBackward(Object* object, RowSpace space, std::optional<std::string_view> from) {
   Cursor cursor(*this, object, space, object->rows->tree(space).SeekBackward(from));
-  cursor.Settle(/*forward=*/false);
+  cursor.SettleBackward(&from);
   return cursor;
 }
 

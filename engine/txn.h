@@ -127,7 +127,9 @@ class Txn {
     friend class Txn;
     Cursor(Txn& txn, Object* object, RowSpace space, RowTree::Cursor cursor)
         : txn_(&txn), object_(object), space_(space), cursor_(cursor) {}
-    void Settle(bool forward);
+    void SettleForward();
+    void SettleBackward(const std::optional<std::string_view>* from);
+    void Load(bool forward);
     Txn* txn_;
     Object* object_;
     RowSpace space_;
@@ -171,6 +173,9 @@ class Txn {
 
   Object* Lookup(uint16_t physical, std::string_view key, bool* missing);
   Object* Known(std::string_view key);
+  void WaitForCommit();
+  void BringLateRows();
+  void RememberLateRows(const Object* object);
   void StartLoading(std::span<const std::string_view> keys);
   void WaitForLoading();
   bool ExpireIfDue(Object* object);
@@ -198,6 +203,9 @@ class Txn {
   size_t first_purge_ = 0;
   size_t first_head_ = 0;
   bool save_point_ = false;
+  uint64_t hits_ = 0;             ///< counters as they were when the command began
+  uint64_t misses_ = 0;
+  uint64_t expired_ = 0;
   std::string scratch_;
   std::string key_buffer_;
   std::string value_buffer_;

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -49,12 +51,9 @@ class KeyspaceFixture : public testing::Test {
     keyspace = std::move(*opened);
   }
   void Reopen() {
-    // A checkpoint flushes the memtables; else they would come back from the log, and answer without the
-    // disk.
-    const std::string copy = options.dir + "/flush";
-    const Status flushed = keyspace->CheckpointNow(copy);
+    // Else what is in the memtables would come back from the log, and answer without the disk.
+    const Status flushed = keyspace->store().Flush();
     ASSERT_TRUE(flushed.ok()) << flushed.message();
-    std::filesystem::remove_all(copy);
     Crash();
   }
   /// As Reopen, but what is not flushed comes from the log.
@@ -92,7 +91,53 @@ class KeyspaceFixture : public testing::Test {
     }
   }
 
+  /// Runs `body(Txn&)` once, whatever comes of it.
+  template <typename Body>
+  Keyspace::Ran RunOnce(Waiter& waiter, Body&& body, int db = 0) {
+    keyspace->TakeIn();
+    return keyspace->Run(waiter, db, body);
+  }
+  /// Waits until the keyspace has given back all of `waiters`, in whatever order.
+  void AwaitReady(const std::vector<Waiter*>& waiters) {
+    std::vector<Waiter*> ready;
+    const bool all = Await([&] {
+      keyspace->TakeReady(&ready);
+      return ready.size() >= waiters.size();
+    });
+    ASSERT_TRUE(all);
+    EXPECT_THAT(ready, testing::UnorderedElementsAreArray(waiters));
+  }
+  /// Takes in what other threads finish until `done()`; false: it took too long.
+  template <typename Done>
+  bool Await(Done&& done) {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    for (;;) {
+      keyspace->TakeIn();
+      if (done()) return true;
+      std::unique_lock lock(mutex_);
+      if (std::chrono::steady_clock::now() > give_up) return false;
+      condition_.wait_for(lock, std::chrono::milliseconds(50), [this] { return awake_; });
+      awake_ = false;
+    }
+  }
+
   void Commit() { ASSERT_EQ(keyspace->Commit(), Keyspace::Committed::kYes); }
+
+  /// Housekeeping until nothing is left to purge, and no row of the expiry index is due.
+  void Purge() {
+    RunBackground([&] { return keyspace->purge_backlog() == 0 && !keyspace->pending(); });
+  }
+
+  /// All rows of a family as they are on disk, by key.
+  std::map<std::string, std::string> RowsOf(Family family) {
+    std::map<std::string, std::string> rows;
+    const Store::ScanIterator scan = keyspace->store().Scan(family, {});
+    for (scan.it->SeekToFirst(); scan.it->Valid(); scan.it->Next()) {
+      rows.emplace(scan.it->key().ToString(), scan.it->value().ToString());
+    }
+    EXPECT_TRUE(scan.it->status().ok()) << scan.it->status().ToString();
+    return rows;
+  }
 
   /// Forgets everything that is in RAM; the store stays open and its caches warm.
   void EvictAll() {
@@ -123,18 +168,7 @@ class KeyspaceFixture : public testing::Test {
   int waits = 0;  ///< how often a command had to wait for the disk
 
  private:
-  void WaitUntilReady(Command& command) {
-    std::vector<Waiter*> ready;
-    for (;;) {
-      keyspace->TakeIn();
-      keyspace->TakeReady(&ready);
-      if (!ready.empty()) break;
-      std::unique_lock lock(mutex_);
-      ASSERT_TRUE(condition_.wait_for(lock, std::chrono::seconds(30), [this] { return awake_; }));
-      awake_ = false;
-    }
-    ASSERT_EQ(ready, std::vector<Waiter*>{&command});
-  }
+  void WaitUntilReady(Command& command) { AwaitReady({&command}); }
 
   std::mutex mutex_;
   std::condition_variable condition_;

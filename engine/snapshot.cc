@@ -13,6 +13,25 @@ std::string PrefixEnd(std::string prefix) {
   return prefix;
 }
 
+/// Lengthens `prefix` to what all keys that begin with it have in common.
+void ExtendPrefix(rocksdb::Iterator& it, std::string* prefix) {
+  it.Seek(*prefix);
+  if (!it.Valid() || !it.key().starts_with(*prefix)) return;
+  const std::string first = it.key().ToString();
+  const std::string end = PrefixEnd(*prefix);
+  if (end.empty()) {
+    it.SeekToLast();
+  } else {
+    it.SeekForPrev(end);
+    if (it.Valid() && it.key() == end) it.Prev();
+  }
+  if (!it.Valid()) return;
+  const std::string_view last = ToView(it.key());
+  size_t common = prefix->size();
+  while (common < std::min(first.size(), last.size()) && first[common] == last[common]) ++common;
+  *prefix = first.substr(0, common);
+}
+
 }  // namespace
 
 Store::ScanIterator SnapshotView::Scan(std::string_view prefix) const {
@@ -48,8 +67,9 @@ Result<std::optional<std::string>> SnapshotView::RandomKey(uint64_t seed) const 
   rocksdb::Iterator& it = *scan.it;
   std::string prefix = scan.options->lower;
   const size_t base = prefix.size();
-  constexpr int kLevelsMax = 64;  // the rest of a long key is taken as it comes
+  constexpr int kLevelsMax = 64;  // after so many branchings the first key is taken
   for (int level = 0; level < kLevelsMax; ++level) {
+    ExtendPrefix(it, &prefix);
     // One candidate per next byte: each branch replaces the chosen one with chance 1/n.
     std::string chosen;
     uint64_t branches = 0;

@@ -86,6 +86,12 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreO
     const std::unique_ptr<rocksdb::DB> reader(raw);
     std::string value;
     s = reader->Get({}, handles[0], ToSlice(format::kVersionKey), &value);
+    bool empty;
+    {
+      const std::unique_ptr<rocksdb::Iterator> rows(reader->NewIterator({}, handles[0]));
+      rows->SeekToFirst();
+      empty = !rows->Valid() && rows->status().ok();
+    }
     for (rocksdb::ColumnFamilyHandle* handle : handles) reader->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
     if (!s.ok() && !s.IsNotFound()) return ToStatus(s);
     if (s.ok()) {
@@ -98,7 +104,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreO
                     std::string(program) + "); this program reads up to version " +
                     std::to_string(format::kFormatVersion) + ". Nothing was changed"};
       }
-    } else if (existing.size() > 1) {
+    } else if (!empty) {
+      // The version is the first row that is ever written: without it a database is new, or somebody else's.
       return {Code::kCorruption, "the database in " + path + " has no version row: not written by Thermocline"};
     }
   }

@@ -92,6 +92,7 @@ class Client final : public Waiter {
 
   // -- Reading ----------------------------------------------------------------------------------------------
   bool readable = false;      ///< the socket may have more
+  bool peer_closed = false;   ///< the end of the stream is in the socket, behind what is left to read
   bool end_of_stream = false; ///< the peer sends no more, or the connection broke
 
   /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. Returns the bytes read.

@@ -9,15 +9,12 @@ namespace thermocline {
 
 namespace {
 
-/// Redis prints what clients sent up to the first zero byte.
-std::string_view CString(std::string_view text) { return text.substr(0, text.find('\0')); }
-
 /// Arguments as Redis quotes them in "unknown command" errors: cut at 128 bytes in all.
 std::string QuoteArguments(std::span<const std::string_view> args) {
   std::string text;
   for (size_t i = 1; i < args.size() && text.size() < 128; ++i) {
     text += '\'';
-    text.append(CString(args[i]).substr(0, 128 - std::min<size_t>(128, text.size() - 1)));
+    text.append(Shown(args[i]).substr(0, 128 - std::min<size_t>(128, text.size() - 1)));
     text += "' ";
   }
   return text;
@@ -33,7 +30,7 @@ bool ArityFits(const Command& command, size_t args) {
 const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> args, std::string* error) const {
   const CommandTable::Entry* entry = commands_.Find(args[0]);
   if (entry == nullptr) {
-    *error = "ERR unknown command '" + std::string(CString(args[0]).substr(0, 128)) + "', with args beginning with: " +
+    *error = "ERR unknown command '" + std::string(Shown(args[0]).substr(0, 128)) + "', with args beginning with: " +
              QuoteArguments(args);
     return nullptr;
   }
@@ -43,7 +40,7 @@ const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> arg
       // A container that is a command of its own too (COMMAND) takes no other arguments.
       std::string container(entry->command->name);
       std::transform(container.begin(), container.end(), container.begin(), ::toupper);
-      *error = "ERR unknown subcommand '" + std::string(CString(args[1]).substr(0, 128)) + "'. Try " + container + " HELP.";
+      *error = "ERR unknown subcommand '" + std::string(Shown(args[1]).substr(0, 128)) + "'. Try " + container + " HELP.";
       return nullptr;
     }
     entry = sub;

@@ -51,6 +51,7 @@ int Server::Run() {
     }
     for (const ReadySet::Event& event : events) {
       Client& client = *static_cast<Client*>(event.owner);
+      if (event.peer_closed) client.peer_closed = true;
       if (event.readable && !client.readable) {
         client.readable = true;
         if (!client.has_request()) to_read_.push_back(&client);

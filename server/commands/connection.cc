@@ -114,7 +114,7 @@ void Hello(CommandContext& c) {
       if (!SetClientName(c, c.args[i + 1])) return;
       i += 1;
     } else {
-      return c.reply.Error("ERR Syntax error in HELLO option '" + std::string(c.args[i]) + "'");
+      return c.reply.Error("ERR Syntax error in HELLO option '" + std::string(Shown(c.args[i])) + "'");
     }
   }
   if (!c.client.authenticated) {
@@ -155,7 +155,7 @@ void ReplyHelp(ReplyWriter& reply, std::string_view container, std::span<const s
 
 void ReplyBadSubcommand(CommandContext& c, std::string_view container) {
   c.reply.Error("ERR unknown subcommand or wrong number of arguments for '" +
-                std::string(c.args[1].substr(0, 128)) + "'. Try " + std::string(container) + " HELP.");
+                std::string(Shown(c.args[1]).substr(0, 128)) + "'. Try " + std::string(container) + " HELP.");
 }
 
 std::span<const Command> ConnectionCommands() {

@@ -295,7 +295,7 @@ bool ParseExpireFlags(CommandContext& c, ExpireFlags* flags) {
     } else if (EqualIgnoreCase(option, "lt")) {
       flags->lt = true;
     } else {
-      c.reply.Error("ERR Unsupported option " + std::string(option));
+      c.reply.Error("ERR Unsupported option " + std::string(Shown(option)));
       return false;
     }
     if (flags->nx && (flags->xx || flags->gt || flags->lt)) {

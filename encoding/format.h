@@ -33,7 +33,7 @@
 ///   dropped varint, each: physical db u16, whose rows are to be purged
 ///
 /// Metadata row     "user:1" in db 0 = "hi", expiring at 0x18bcfe56800
-///                  (golden: key 00 00 75 73 65 72 3a 31, value 01 05 00 00 01 8b cf e5 68 00 68 69)
+///                  (golden: key 00 00 75 73 65 72 3a 31, value 01 01 00 00 01 8b cf e5 68 00 68 69)
 ///
 ///   key    physical db u16 | user key
 ///   value  type u8 | flags u8 | [expire_at_ms u64] | [object id u64] | body

@@ -33,6 +33,16 @@ Status Keyspace::Start() {
   if (!store.ok()) return store.status();
   store_ = std::move(*store);
 
+  if (Status s = ReadState(); !s.ok()) return s;
+  if (Status s = ReadPurges(); !s.ok()) return s;
+  now_ms_ = clock_.WallMs();
+  eviction_.SetNow(now_ms_);
+  sync_thread_ = std::thread([this] { SyncEverySecond(); });
+  return {};
+}
+
+/// The counters and the map of databases, as they are on disk.
+Status Keyspace::ReadState() {
   rocksdb::PinnableSlice value;
   Status why;
   format::State state;
@@ -54,8 +64,12 @@ Status Keyspace::Start() {
   std::erase_if(state.databases, [this](const auto& db) { return db.logical >= options_.databases; });
   TakeState(state);
   committed_ = state;
+  return {};
+}
 
-  // Purges that the last run did not get to.
+/// Purges that the last run did not get to.
+Status Keyspace::ReadPurges() {
+  purge_queue_.clear();
   Store::ScanOptions purges;
   purges.lower = std::string(1, format::kPurgePrefix);
   purges.upper = std::string(1, format::kPurgePrefix + 1);
@@ -66,10 +80,6 @@ Status Keyspace::Start() {
     purge_queue_.push_back(id);
   }
   if (!scan.it->status().ok()) return Store::ToStatus(scan.it->status());
-
-  now_ms_ = clock_.WallMs();
-  eviction_.SetNow(now_ms_);
-  sync_thread_ = std::thread([this] { SyncEverySecond(); });
   return {};
 }
 
@@ -285,6 +295,7 @@ void Keyspace::AfterFailure(Status why) {
   failure_ = std::move(why);
   // The disk is the truth: all that the turn wrote leaves RAM.
   for (const Txn::Touched& touched : touched_) {
+    lost_keys_.emplace_back(touched.object->db, touched.object->key());
     if (touched.object->dirty()) hot_.BecomeCold(touched.object);
     touched.object->head_dirty = false;
   }
@@ -324,9 +335,36 @@ void Keyspace::ResetTurn() {
 
 bool Keyspace::TryRecover() {
   if (failure_.ok()) return true;
-  if (!store_->Recover().ok()) return false;
+  if (pending()) return false;  // the next commit fails and throws it away
+  if (!store_->Resume().ok() && !ReopenStore()) return false;
   failure_ = Status();
+  lost_keys_.clear();
   return true;
+}
+
+/// For errors after which RocksDB takes no more writes: it is closed and opened again, while nobody reads.
+bool Keyspace::ReopenStore() {
+  readers_.Pause();
+  readers_.TakeIn();
+  const uint64_t before = store_->generation();
+  bool reopened = store_->Reopen().ok();
+  if (store_->generation() != before) {
+    reopened = ReadState().ok() && ReadPurges().ok() && reopened;
+    // The write that failed may have reached the log as a whole, and then it is there now.
+    for (const auto& [db, key] : lost_keys_) {
+      Object* object = hot_.Find(db, key);
+      if (object == nullptr || object->state == Object::State::kLoading) continue;
+      hot_.BecomeCold(object);
+      EraseIfUseless(object);
+    }
+    reclaim_segment_ = 0;
+    reclaiming_ = true;
+    reclaim_again_ = true;
+    ++purge_round_;
+    dropped_next_.clear();
+  }
+  readers_.Resume();
+  return reopened;
 }
 
 void Keyspace::SetSyncMode(SyncMode mode) { sync_mode_ = mode; }

@@ -210,6 +210,9 @@ class Keyspace {
 
   Keyspace(KeyspaceOptions options, const Clock& clock);
   Status Start();
+  Status ReadState();
+  Status ReadPurges();
+  bool ReopenStore();
 
   bool BeginRun(Waiter& waiter, int db);
   Ran EndUnwound(Waiter& waiter);
@@ -301,6 +304,7 @@ class Keyspace {
   bool databases_changed_ = false;  ///< a database was flushed or swapped since the last commit
   bool turn_lost_ = false;  ///< a commit in the middle of the turn failed: the whole turn is told
   Status failure_;
+  std::vector<std::pair<uint16_t, std::string>> lost_keys_;  ///< keys that the lost turn wrote, by physical db
 
   // Databases.
   std::vector<int> physical_;        ///< by logical; kNone: never written

@@ -27,6 +27,20 @@ void ReaderPool::Submit(Job job) {
   condition_.notify_one();
 }
 
+void ReaderPool::Pause() {
+  std::unique_lock lock(mutex_);
+  paused_ = true;
+  idle_.wait(lock, [this] { return running_ == 0; });
+}
+
+void ReaderPool::Resume() {
+  {
+    const std::lock_guard lock(mutex_);
+    paused_ = false;
+  }
+  condition_.notify_all();
+}
+
 void ReaderPool::TakeIn() {
   std::vector<std::function<void()>> finished;
   {
@@ -41,8 +55,9 @@ void ReaderPool::Work() {
     Job job;
     {
       std::unique_lock lock(mutex_);
-      condition_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      condition_.wait(lock, [this] { return stopping_ || (!queue_.empty() && !paused_); });
       if (stopping_) return;
+      ++running_;
       job = std::move(queue_.front());
       queue_.pop_front();
     }
@@ -52,6 +67,7 @@ void ReaderPool::Work() {
       const std::lock_guard lock(mutex_);
       first = finished_.empty();
       finished_.push_back(std::move(job.finish));
+      if (--running_ == 0) idle_.notify_all();
     }
     if (first) wake_();
   }

@@ -29,6 +29,9 @@ class ReaderPool {
   /// Runs `finish` of the jobs that are done. Keyspace thread.
   void TakeIn();
   void Stop();
+  /// Waits for the jobs under way, and lets no other begin until Resume().
+  void Pause();
+  void Resume();
 
  private:
   void Work();
@@ -39,6 +42,9 @@ class ReaderPool {
   std::deque<Job> queue_;                          ///< under mutex_
   std::vector<std::function<void()>> finished_;    ///< under mutex_
   bool stopping_ = false;                          ///< under mutex_
+  bool paused_ = false;                            ///< under mutex_
+  int running_ = 0;                                ///< under mutex_
+  std::condition_variable idle_;                   ///< running_ has become 0
   std::vector<std::thread> threads_;
 };
 

@@ -2,12 +2,14 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/rate_limiter.h>
 #include <rocksdb/snapshot.h>
 #include <rocksdb/statistics.h>
 #include <rocksdb/utilities/checkpoint.h>
 
+#include <algorithm>
 #include <mutex>
 #include <set>
 
@@ -53,70 +55,92 @@ Status Store::ToStatus(const rocksdb::Status& status) {
   return {Code::kIoError, text};
 }
 
+Store::Opened::~Opened() {
+  if (db == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  }
+  // Nothing is lost when closing fails: all that was acknowledged is in the log.
+  db->Close().PermitUncheckedError();
+}
+
+Status Store::OpenDb(bool read_only, Opened* opened) {
+  rocksdb::DBOptions db_options = MakeDbOptions(options_, read_only ? nullptr : statistics_);
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (int i = 0; i < kFamilies; ++i) {
+    families.emplace_back(kFamilyNames[i], MakeFamilyOptions(static_cast<Family>(i), options_, block_cache_));
+  }
+  rocksdb::DB* raw = nullptr;
+  rocksdb::Status s;
+  if (read_only) {
+    db_options.create_if_missing = false;
+    s = rocksdb::DB::OpenForReadOnly(db_options, path_, families, &opened->handles, &raw);
+  } else {
+    stalled_families_ = 0;
+    db_options.listeners.push_back(std::make_shared<StallListener>(this));
+    s = rocksdb::DB::Open(db_options, path_, families, &opened->handles, &raw);
+  }
+  opened->db.reset(raw);
+  return ToStatus(s);
+}
+
+void Store::Use(std::unique_ptr<Opened> opened) {
+  ++generation_;
+  opened_ = std::move(opened);
+  db_ = opened_->db.get();
+  std::copy(opened_->handles.begin(), opened_->handles.end(), handles_);
+}
+
+/// Looks at the version, read-only: a directory of a newer format is not touched.
+Status Store::CheckVersion() {
+  rocksdb::DBOptions peek = MakeDbOptions(options_, nullptr);
+  peek.create_if_missing = false;
+  std::vector<std::string> existing;
+  if (!rocksdb::DB::ListColumnFamilies(peek, path_, &existing).ok())
+    return {};  // new, or Open will say why not
+  rocksdb::DB* raw = nullptr;
+  const std::vector<rocksdb::ColumnFamilyDescriptor> only_default = {
+      {kFamilyNames[0], MakeFamilyOptions(Family::kSystem, options_, block_cache_)}};
+  Opened reader;
+  rocksdb::Status s = rocksdb::DB::OpenForReadOnly(peek, path_, only_default, &reader.handles, &raw);
+  if (!s.ok()) return ToStatus(s);
+  reader.db.reset(raw);
+  std::string value;
+  s = raw->Get({}, reader.handles[0], ToSlice(format::kVersionKey), &value);
+  if (s.IsNotFound()) {
+    // The version is the first row that is ever written: without it a database is new, or somebody else's.
+    const std::unique_ptr<rocksdb::Iterator> rows(raw->NewIterator({}, reader.handles[0]));
+    rows->SeekToFirst();
+    if (!rows->Valid()) return ToStatus(rows->status());
+    return {Code::kCorruption,
+            "the database in " + path_ + " has no version row: not written by Thermocline"};
+  }
+  if (!s.ok()) return ToStatus(s);
+  uint32_t version;
+  std::string_view program;
+  if (Status bad = format::DecodeVersion(value, &version, &program); !bad.ok()) return bad;
+  if (version <= format::kFormatVersion) return {};
+  return {Code::kNotSupported, "the data in " + path_ + " has format version " + std::to_string(version) +
+                                   " (written by " + std::string(program) +
+                                   "); this program reads up to version " +
+                                   std::to_string(format::kFormatVersion) + ". Nothing was changed"};
+}
+
 Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreOptions& options,
                                            std::function<void()> on_stall_change) {
   auto store = std::unique_ptr<Store>(new Store());
   store->path_ = path;
+  store->options_ = options;
   store->on_stall_change_ = std::move(on_stall_change);
   store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/-1,
                                              /*strict_capacity_limit=*/false, /*high_pri_pool_ratio=*/0.5);
   store->statistics_ = rocksdb::CreateDBStatistics();
   // Counters only: a timer on each read would cost as much as a read from RAM.
   store->statistics_->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
-
-  rocksdb::DBOptions db_options = MakeDbOptions(options, store->statistics_);
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (int i = 0; i < kFamilies; ++i) {
-    families.emplace_back(kFamilyNames[i],
-                          MakeFamilyOptions(static_cast<Family>(i), options, store->block_cache_));
-  }
-
-  // Look at the version first, read-only: a directory of a newer format is not touched.
-  std::vector<std::string> existing;
-  const bool exists = rocksdb::DB::ListColumnFamilies(db_options, path, &existing).ok();
-  if (exists) {
-    rocksdb::DB* raw = nullptr;
-    rocksdb::DBOptions peek = db_options;
-    peek.create_if_missing = false;
-    peek.statistics = nullptr;
-    const std::vector<rocksdb::ColumnFamilyDescriptor> only_default = {families[0]};
-    std::vector<rocksdb::ColumnFamilyHandle*> handles;
-    rocksdb::Status s = rocksdb::DB::OpenForReadOnly(peek, path, only_default, &handles, &raw);
-    if (!s.ok()) return ToStatus(s);
-    const std::unique_ptr<rocksdb::DB> reader(raw);
-    std::string value;
-    s = reader->Get({}, handles[0], ToSlice(format::kVersionKey), &value);
-    bool empty;
-    {
-      const std::unique_ptr<rocksdb::Iterator> rows(reader->NewIterator({}, handles[0]));
-      rows->SeekToFirst();
-      empty = !rows->Valid() && rows->status().ok();
-    }
-    for (rocksdb::ColumnFamilyHandle* handle : handles) reader->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
-    if (!s.ok() && !s.IsNotFound()) return ToStatus(s);
-    if (s.ok()) {
-      uint32_t version;
-      std::string_view program;
-      if (Status bad = format::DecodeVersion(value, &version, &program); !bad.ok()) return bad;
-      if (version > format::kFormatVersion) {
-        return {Code::kNotSupported,
-                "the data in " + path + " has format version " + std::to_string(version) + " (written by " +
-                    std::string(program) + "); this program reads up to version " +
-                    std::to_string(format::kFormatVersion) + ". Nothing was changed"};
-      }
-    } else if (!empty) {
-      // The version is the first row that is ever written: without it a database is new, or somebody else's.
-      return {Code::kCorruption, "the database in " + path + " has no version row: not written by Thermocline"};
-    }
-  }
-
-  db_options.listeners.push_back(std::make_shared<StallListener>(store.get()));
-  rocksdb::DB* raw = nullptr;
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::Status s = rocksdb::DB::Open(db_options, path, families, &handles, &raw);
-  if (!s.ok()) return ToStatus(s);
-  store->db_.reset(raw);
-  for (int i = 0; i < kFamilies; ++i) store->handles_[i] = handles[static_cast<size_t>(i)];
+  if (Status s = store->CheckVersion(); !s.ok()) return s;
+  auto opened = std::make_unique<Opened>();
+  if (Status s = store->OpenDb(/*read_only=*/false, opened.get()); !s.ok()) return s;
+  store->Use(std::move(opened));
 
   rocksdb::PinnableSlice version;
   Status why;
@@ -127,20 +151,14 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreO
     format::AppendVersion(value, format::kFormatVersion, "thermocline");
     rocksdb::WriteOptions write;
     write.sync = true;
-    s = store->db_->Put(write, store->handle(Family::kSystem), ToSlice(format::kVersionKey), value);
+    const rocksdb::Status s =
+        store->db_->Put(write, store->handle(Family::kSystem), ToSlice(format::kVersionKey), value);
     if (!s.ok()) return ToStatus(s);
   }
   return store;
 }
 
-Store::~Store() {
-  if (db_ == nullptr) return;
-  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
-    if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
-  }
-  // Nothing is lost when closing fails: all that was acknowledged is in the log.
-  db_->Close().PermitUncheckedError();
-}
+Store::~Store() = default;
 
 Store::Wrote Store::Write(rocksdb::WriteBatch& batch, bool sync, Status* why) {
   rocksdb::WriteOptions options;
@@ -153,13 +171,54 @@ Store::Wrote Store::Write(rocksdb::WriteBatch& batch, bool sync, Status* why) {
   return Wrote::kFailed;
 }
 
-Status Store::Recover() {
-  // Resume flushes the memtables and starts a new log file, so that nothing is appended behind a torn record.
+Status Store::Resume() {
+  if (read_only_) return {Code::kBusy, "the database is open for reading only"};
   if (Status s = ToStatus(db_->Resume()); !s.ok()) return s;
+  // After a failed sync nobody knows what of the log is on the platter: the tables replace it.
+  if (Status s = Flush(); !s.ok()) return s;
   return Sync();
 }
 
-Status Store::Sync() { return ToStatus(db_->SyncWAL()); }
+/// Closing is not to be undone, so it should be likely that opening will succeed.
+Status Store::CheckDiskTakesWrites() const {
+  rocksdb::Env* env = options_.env != nullptr ? options_.env : rocksdb::Env::Default();
+  const std::string name = path_ + "/PROBE.tmp";
+  std::unique_ptr<rocksdb::WritableFile> file;
+  rocksdb::Status s = env->NewWritableFile(name, &file, rocksdb::EnvOptions());
+  constexpr int kProbeMiB = 4;
+  const std::string bytes(1 << 20, 'x');
+  for (int i = 0; i < kProbeMiB && s.ok(); ++i) s = file->Append(bytes);
+  if (s.ok()) s = file->Sync();
+  if (s.ok()) s = file->Close();
+  file.reset();
+  env->DeleteFile(name).PermitUncheckedError();
+  return ToStatus(s);
+}
+
+Status Store::Reopen() {
+  if (snapshots_ > 0) return {Code::kBusy, "snapshots are in use"};
+  if (Status s = CheckDiskTakesWrites(); !s.ok()) return s;
+  const std::lock_guard lock(reopen_mutex_);
+  // Should opening fail after all, reads are served from this one. It takes no lock, so it can be open
+  // beside.
+  auto reserve = std::make_unique<Opened>();
+  if (Status s = OpenDb(/*read_only=*/true, reserve.get()); !s.ok()) return s;
+  opened_.reset();
+  auto fresh = std::make_unique<Opened>();
+  Status s = OpenDb(/*read_only=*/false, fresh.get());
+  read_only_ = !s.ok();
+  Use(s.ok() ? std::move(fresh) : std::move(reserve));
+  if (!s.ok()) return s;
+  reserve.reset();
+  // What was replayed came from the page cache, and the platter may not have it: a failed sync is not
+  // repeated.
+  return Flush();
+}
+
+Status Store::Sync() {
+  const std::lock_guard lock(reopen_mutex_);
+  return ToStatus(db_->SyncWAL());
+}
 
 Status Store::Flush() {
   const std::vector<rocksdb::ColumnFamilyHandle*> all(std::begin(handles_), std::end(handles_));
@@ -178,13 +237,15 @@ Store::Found ToFound(const rocksdb::Status& s, Status* why) {
 
 }  // namespace
 
-Store::Found Store::GetCached(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const {
+Store::Found Store::GetCached(Family family, std::string_view key, rocksdb::PinnableSlice* value,
+                              Status* why) const {
   rocksdb::ReadOptions options;
   options.read_tier = rocksdb::kBlockCacheTier;
   return ToFound(db_->Get(options, handle(family), ToSlice(key), value), why);
 }
 
-Store::Found Store::Get(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const {
+Store::Found Store::Get(Family family, std::string_view key, rocksdb::PinnableSlice* value,
+                        Status* why) const {
   return ToFound(db_->Get({}, handle(family), ToSlice(key), value), why);
 }
 
@@ -223,13 +284,16 @@ Store::ScanIterator Store::Scan(Family family, ScanOptions scan) const {
 }
 
 std::shared_ptr<const rocksdb::Snapshot> Store::TakeSnapshot() const {
-  rocksdb::DB* db = db_.get();
-  return {db->GetSnapshot(), [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); }};
+  ++snapshots_;
+  return {db_->GetSnapshot(), [this](const rocksdb::Snapshot* snapshot) {
+            db_->ReleaseSnapshot(snapshot);
+            --snapshots_;
+          }};
 }
 
 Status Store::Checkpoint(const std::string& path) const {
   rocksdb::Checkpoint* raw = nullptr;
-  rocksdb::Status s = rocksdb::Checkpoint::Create(db_.get(), &raw);
+  rocksdb::Status s = rocksdb::Checkpoint::Create(db_, &raw);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
   if (s.ok()) s = checkpoint->CreateCheckpoint(path);
   return ToStatus(s);
@@ -247,9 +311,13 @@ std::string Store::TextProperty(Family family, const std::string& name) const {
   return value;
 }
 
-uint64_t Store::Ticker(uint32_t ticker) const { return statistics_->getTickerCount(ticker); }
+uint64_t Store::Ticker(uint32_t ticker) const {
+  return statistics_->getTickerCount(ticker);
+}
 
-uint64_t Store::block_cache_usage_bytes() const { return block_cache_->GetUsage(); }
+uint64_t Store::block_cache_usage_bytes() const {
+  return block_cache_->GetUsage();
+}
 
 uint64_t Store::memtable_bytes() const {
   uint64_t sum = 0;
@@ -269,6 +337,8 @@ uint64_t Store::disk_bytes() const {
   return sum;
 }
 
-void Store::SetBlockCacheBytes(uint64_t bytes) { block_cache_->SetCapacity(bytes); }
+void Store::SetBlockCacheBytes(uint64_t bytes) {
+  block_cache_->SetCapacity(bytes);
+}
 
 }  // namespace thermocline

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,23 +31,27 @@ namespace thermocline {
 enum class Family : uint8_t { kSystem, kMetadata, kFields, kScores };
 inline constexpr int kFamilies = 4;
 
-inline rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
-inline std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+inline rocksdb::Slice ToSlice(std::string_view view) {
+  return {view.data(), view.size()};
+}
+inline std::string_view ToView(const rocksdb::Slice& slice) {
+  return {slice.data(), slice.size()};
+}
 
 /// What an operator may set of RocksDB; engine/rocksdb_options.cc has the rest, each with its reason.
 struct StoreOptions {
   uint64_t block_cache_bytes = 64 << 20;
-  uint64_t write_buffer_bytes = 16 << 20;        ///< one memtable of one family
-  int background_jobs = 2;                       ///< flush and compaction threads
-  uint64_t rate_limit_bytes_per_second = 0;      ///< of flush and compaction; 0: none
+  uint64_t write_buffer_bytes = 16 << 20;    ///< one memtable of one family
+  int background_jobs = 2;                   ///< flush and compaction threads
+  uint64_t rate_limit_bytes_per_second = 0;  ///< of flush and compaction; 0: none
   bool zstd_bottom = true;
-  uint64_t blob_bytes_min = 4096;                ///< values from this size go to blob files; 0: none do
+  uint64_t blob_bytes_min = 4096;  ///< values from this size go to blob files; 0: none do
   int open_files_max = -1;
-  rocksdb::Env* env = nullptr;                   ///< for tests that inject faults; nullptr: the machine's
+  rocksdb::Env* env = nullptr;  ///< for tests that inject faults; nullptr: the machine's
 };
 
-/// The RocksDB database of one directory: opened, checked, written, read, synced. Knows families and bytes, but
-/// not what the rows mean. Thread-safe, except Write, which one thread may call.
+/// The RocksDB database of one directory: opened, checked, written, read, synced. Knows families and bytes,
+/// but not what the rows mean. Thread-safe, except Write, which one thread may call.
 class Store {
  public:
   enum class Found : uint8_t { kYes, kNo, kNeedsDisk, kError };
@@ -71,9 +76,16 @@ class Store {
   Wrote Write(rocksdb::WriteBatch& batch, bool sync, Status* why);
   /// Writers should hold back. Changes on RocksDB's threads.
   bool stalled() const { return stalled_families_.load(std::memory_order_relaxed) > 0; }
-  /// After a failed write: brings the database back to a state that can be written, without losing what was
-  /// acknowledged. Blocking; call again later when it fails.
-  Status Recover();
+  /// After a failed write or sync: brings the database back to a state that can be written, without losing
+  /// what was acknowledged; reads go on meanwhile. Not all errors can be mended so: then Reopen(). Blocking.
+  Status Resume();
+  /// Closes the database and opens it again, as a restart would: of a write that failed, all or nothing is
+  /// there afterwards. Changes nothing when the disk cannot be written yet. Whatever happens, the database
+  /// can be read afterwards. Blocking: it replays the log. kBusy while there are snapshots. REQUIRES: no
+  /// other thread reads, no iterator or value read from the database is in use.
+  Status Reopen();
+  /// Changes when Reopen has replaced the database, be it by one for reading only.
+  uint64_t generation() const { return generation_; }
   /// Makes all that was written so far durable. Blocking; any thread.
   Status Sync();
 
@@ -85,15 +97,16 @@ class Store {
   /// Reads, from the disk if need be. Blocking. Never kNeedsDisk.
   Found Get(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const;
   /// Reads several keys of one family, from the disk if need be, in one call to RocksDB.
-  void MultiGet(Family family, const std::vector<std::string_view>& keys, std::vector<rocksdb::PinnableSlice>* values,
-                std::vector<Found>* found, std::vector<Status>* why) const;
+  void MultiGet(Family family, const std::vector<std::string_view>& keys,
+                std::vector<rocksdb::PinnableSlice>* values, std::vector<Found>* found,
+                std::vector<Status>* why) const;
 
   struct ScanOptions {
     const rocksdb::Snapshot* snapshot = nullptr;
-    bool cached_only = false;   ///< the iterator becomes Incomplete where disk is needed
-    bool fill_cache = true;     ///< false for scans over data that nobody asked for by key
-    std::string lower;          ///< inclusive; empty: none. Both must outlive the iterator: kept by ScanIterator.
-    std::string upper;          ///< exclusive; empty: none
+    bool cached_only = false;  ///< the iterator becomes Incomplete where disk is needed
+    bool fill_cache = true;    ///< false for scans over data that nobody asked for by key
+    std::string lower;  ///< inclusive; empty: none. Both must outlive the iterator: kept by ScanIterator.
+    std::string upper;  ///< exclusive; empty: none
   };
   /// An iterator together with the bounds that it refers to.
   struct ScanIterator {
@@ -106,7 +119,8 @@ class Store {
   /// A consistent view of everything written so far. Released when the handle goes; any thread.
   std::shared_ptr<const rocksdb::Snapshot> TakeSnapshot() const;
 
-  /// A consistent copy at `path` (which must not exist) that can be opened by itself; hard links where possible.
+  /// A consistent copy at `path` (which must not exist) that can be opened by itself; hard links where
+  /// possible.
   Status Checkpoint(const std::string& path) const;
 
   /// RocksDB's own numbers, for INFO and MEMORY.
@@ -122,13 +136,30 @@ class Store {
 
  private:
   friend class StallListener;
+  /// An open database with the handles of its families.
+  struct Opened {
+    ~Opened();
+    std::unique_ptr<rocksdb::DB> db;
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  };
   Store() = default;
+  Status OpenDb(bool read_only, Opened* opened);
+  void Use(std::unique_ptr<Opened> opened);
+  Status CheckVersion();
+  Status CheckDiskTakesWrites() const;
 
   std::string path_;
+  StoreOptions options_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
   std::shared_ptr<rocksdb::Statistics> statistics_;
-  std::unique_ptr<rocksdb::DB> db_;
+  std::unique_ptr<Opened> opened_;
+  rocksdb::DB* db_ = nullptr;  ///< opened_'s
   rocksdb::ColumnFamilyHandle* handles_[kFamilies] = {};
+  std::mutex
+      reopen_mutex_;  ///< held while db_ changes, and by those who use it from threads of their own (Sync)
+  uint64_t generation_ = 0;
+  bool read_only_ = false;  ///< Reopen came half way: what is open serves reads only
+  mutable std::atomic<int> snapshots_{0};
   std::atomic<int> stalled_families_{0};
   std::function<void()> on_stall_change_;
 };

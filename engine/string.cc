@@ -32,7 +32,8 @@ void PutChunk(Txn& txn, Object* object, uint64_t number, uint64_t offset, std::s
     return;
   }
   char merged[kChunkBytes];
-  std::memcpy(merged, old.data(), old.size());
+  old = old.substr(0, kChunkBytes);  // it came from the disk
+  old.copy(merged, old.size());
   if (old.size() < offset) std::memset(merged + old.size(), 0, offset - old.size());
   std::memcpy(merged + offset, bytes.data(), bytes.size());
   txn.Put(object, RowSpace::kFields, key.view(),

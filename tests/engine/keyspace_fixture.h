@@ -121,7 +121,13 @@ class KeyspaceFixture : public testing::Test {
     }
   }
 
-  void Commit() { ASSERT_EQ(keyspace->Commit(), Keyspace::Committed::kYes); }
+  void Commit() {
+    Keyspace::Committed committed = keyspace->Commit();
+    if (committed == Keyspace::Committed::kStalled) {
+      Await([&] { return (committed = keyspace->RetryCommit()) != Keyspace::Committed::kStalled; });
+    }
+    ASSERT_EQ(committed, Keyspace::Committed::kYes);
+  }
 
   /// Housekeeping until nothing is left to purge, and no row of the expiry index is due.
   void Purge() {
@@ -144,7 +150,11 @@ class KeyspaceFixture : public testing::Test {
     Commit();
     const uint64_t limit = keyspace->options().hot_bytes_max;
     keyspace->SetHotBytesMax(1);
-    for (int i = 0; i < 100'000 && keyspace->hot().object_count() > 0; ++i) keyspace->Housekeeping();
+    for (int i = 0; i < 100'000 && keyspace->hot().object_count() > 0; ++i) {
+      keyspace->TakeIn();
+      keyspace->Housekeeping();
+      Commit();  // the sweep writes, too
+    }
     keyspace->SetHotBytesMax(limit);
     ASSERT_EQ(keyspace->hot().object_count(), 0u);
   }

@@ -1,5 +1,6 @@
 #include "engine/bits.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -325,7 +326,10 @@ std::optional<int64_t> NewValue(const BitFieldStep& step, int64_t old) {
       case BitFieldStep::Overflow::kFail:
         return std::nullopt;
       case BitFieldStep::Overflow::kSaturate:
-        value = value < min ? min : max;
+        // A SET so far below the range that its distance to the top does not fit 64 bits counts
+        // as too large in Redis.
+        if (step.kind == BitFieldStep::Kind::kSet && max - value > INT64_MAX) value = max;
+        value = std::clamp(value, min, max);
         break;
       case BitFieldStep::Overflow::kWrap:
         break;  // the low bits are what remains

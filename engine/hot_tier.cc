@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -77,6 +78,34 @@ Object* HotTier::Find(uint16_t db, std::string_view key) const {
     if (object->db == db && object->key() == key) return object;
   }
   return nullptr;
+}
+
+void HotTier::Prefetch(uint16_t db, std::span<const std::string_view> keys) const {
+  struct Probe {
+    const Segment* segment;
+    uint64_t wanted;
+    uint32_t home;
+    const Object* object;
+  };
+  Probe probes[kPrefetchMax];
+  const size_t n = std::min(keys.size(), kPrefetchMax);
+  for (size_t i = 0; i < n; ++i) {
+    const uint64_t hash = Hash(seed_, db, keys[i]);
+    probes[i] = {SegmentOf(hash), MakeSlot(nullptr, HomeOf(hash), TagOf(hash)), HomeOf(hash), nullptr};
+    __builtin_prefetch(&probes[i].segment->slots[probes[i].home]);
+  }
+  for (size_t i = 0; i < n; ++i) {
+    Probe& probe = probes[i];
+    for (uint32_t slot = probe.home; probe.segment->slots[slot] != 0; slot = NextSlot(slot)) {
+      if ((probe.segment->slots[slot] & ~kPointerMask) != probe.wanted) continue;
+      probe.object = ObjectOf(probe.segment->slots[slot]);
+      __builtin_prefetch(probe.object);
+      break;
+    }
+  }
+  for (size_t i = 0; i < n; ++i) {
+    if (probes[i].object != nullptr && probes[i].object->live()) __builtin_prefetch(probes[i].object->value);
+  }
 }
 
 Object* HotTier::Insert(uint16_t db, std::string_view key) {

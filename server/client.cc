@@ -79,9 +79,10 @@ void Client::ResetSession() {
   reply_mode = ReplyMode::kOn;
 }
 
-void Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
+size_t Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
   CHECK(!has_request());
-  for (size_t total = 0; readable && total < kReadBytesPerTurn;) {
+  size_t total = 0;
+  while (readable && total < kReadBytesPerTurn) {
     // A large argument gets its exact space at once; everything else is read in pieces of one buffer.
     const size_t have = input_.unread().size();
     const size_t wanted = parser_.idle() || parser_.wanted() <= have ? 0 : parser_.wanted() - have;
@@ -90,8 +91,9 @@ void Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
     if (n > 0) {
       input_.Filled(static_cast<size_t>(n));
       total += static_cast<size_t>(n);
-      // A short read has emptied the socket; the next byte will raise a new edge.
-      if (static_cast<size_t>(n) < space.size()) readable = false;
+      // A short read has emptied the socket; the next byte will raise a new edge. But the edge of an end that is there
+      // already has passed.
+      if (static_cast<size_t>(n) < space.size() && !peer_closed) readable = false;
       continue;
     }
     if (n < 0 && errno == EINTR) continue;
@@ -100,6 +102,7 @@ void Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
   }
   ParseMore(limits);
   if (!has_request() && input_.unread().size() > query_bytes_max) close_now = true;
+  return total;
 }
 
 bool Client::ParseMore(const ParseLimits& limits) {
@@ -124,6 +127,15 @@ bool Client::ParseMore(const ParseLimits& limits) {
   }
   if (ends_.empty()) input_.Release();
   return !ends_.empty();
+}
+
+size_t Client::PeekKeys(std::span<std::string_view> keys) const {
+  size_t count = 0;
+  for (size_t i = next_request_; i < ends_.size() && count < keys.size(); ++i) {
+    const uint32_t begin = i == 0 ? 0 : ends_[i - 1];
+    if (ends_[i] - begin >= 2) keys[count++] = args_[begin + 1];
+  }
+  return count;
 }
 
 void Client::FailTurn(std::string_view error) {

@@ -92,10 +92,12 @@ class Client final : public Waiter {
 
   // -- Reading ----------------------------------------------------------------------------------------------
   bool readable = false;      ///< the socket may have more
+  bool peer_closed = false;   ///< the end of the stream is in the socket, behind what is left to read
   bool end_of_stream = false; ///< the peer sends no more, or the connection broke
 
-  /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. REQUIRES no requests left.
-  void Read(const ParseLimits& limits, uint64_t query_bytes_max);
+  /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. Returns the bytes read.
+  /// REQUIRES no requests left.
+  size_t Read(const ParseLimits& limits, uint64_t query_bytes_max);
   bool has_request() const { return next_request_ < ends_.size(); }
   /// The request to execute; valid until NextRequest finds no more and Read is called.
   std::span<const std::string_view> request() const {
@@ -103,6 +105,8 @@ class Client final : public Waiter {
     return {args_.data() + begin, ends_[next_request_] - begin};
   }
   void NextRequest() { ++next_request_; }
+  /// The second words of the next requests, mostly their keys. Returns how many were written to `keys`.
+  size_t PeekKeys(std::span<std::string_view> keys) const;
   /// Parses more of what was read already; true when that gave requests.
   bool ParseMore(const ParseLimits& limits);
   /// The stream is broken: the text of the error to reply with before closing. Empty: it is fine.

@@ -120,10 +120,35 @@ struct Command {
   std::span<const std::string_view> tips = {};  ///< hints for clients, as in COMMAND INFO
   std::span<const Command> subcommands = {};
   uint32_t extra_acl = 0;                     ///< AclCategory bits that do not follow from the flags
+  /// Of a spec with kKeyVariableFlags: the flags that hold for these very arguments.
+  uint32_t (*key_flags)(std::span<const std::string_view> args) = nullptr;
 };
 
-/// ACL categories that Redis gives to single commands by hand.
-enum AclCategory : uint32_t { kAclDangerous = 1 << 0, kAclKeyspace = 1 << 1, kAclConnection = 1 << 2, kAclAdmin = 1 << 3 };
+/// Redis's ACL categories, in the order in which COMMAND INFO lists them. Most follow from a row's flags and group
+/// (server/acl_categories.h); `extra_acl` names those that Redis gives to single commands by hand.
+enum AclCategory : uint32_t {
+  kAclKeyspace = 1 << 0,
+  kAclRead = 1 << 1,
+  kAclWrite = 1 << 2,
+  kAclSet = 1 << 3,
+  kAclSortedSet = 1 << 4,
+  kAclList = 1 << 5,
+  kAclHash = 1 << 6,
+  kAclString = 1 << 7,
+  kAclBitmap = 1 << 8,
+  kAclHyperLogLog = 1 << 9,
+  kAclGeo = 1 << 10,
+  kAclStream = 1 << 11,
+  kAclPubSub = 1 << 12,
+  kAclAdmin = 1 << 13,
+  kAclFast = 1 << 14,
+  kAclSlow = 1 << 15,
+  kAclBlocking = 1 << 16,
+  kAclDangerous = 1 << 17,
+  kAclConnection = 1 << 18,
+  kAclTransaction = 1 << 19,
+  kAclScripting = 1 << 20,
+};
 
 // The families. Each is one file in server/commands/ (a call, not self-registration: a linker may drop the latter).
 std::span<const Command> StringCommands();

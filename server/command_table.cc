@@ -55,6 +55,12 @@ CommandTable::CommandTable(std::span<const std::span<const Command>> families) {
   }
 }
 
+CommandTable CommandTable::All() {
+  const std::span<const Command> families[] = {StringCommands(),     BitmapCommands(), KeyCommands(),
+                                               ConnectionCommands(), ServerCommands(), ObjectCommands()};
+  return CommandTable(families);
+}
+
 const CommandTable::Entry* CommandTable::Find(std::string_view name) const {
   if (name.size() > kNameMax) return nullptr;
   const uint64_t hash = HashLower(name);

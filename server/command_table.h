@@ -32,6 +32,8 @@ class CommandTable {
     mutable CommandStats stats;
   };
 
+  /// The table of the server: every family there is.
+  static CommandTable All();
   explicit CommandTable(std::span<const std::span<const Command>> families);
 
   /// Case-insensitive. nullptr: there is no such command.

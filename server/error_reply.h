@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "encoding/status.h"
 #include "server/reply.h"
 
@@ -13,6 +15,9 @@ inline constexpr std::string_view kNotFloat = "ERR value is not a valid float";
 inline constexpr std::string_view kNoSuchKey = "ERR no such key";
 inline constexpr std::string_view kDbIndex = "ERR DB index is out of range";
 }  // namespace error_text
+
+/// What an error text shows of bytes that a client sent: Redis prints them up to the first zero byte.
+inline std::string_view Shown(std::string_view bytes) { return bytes.substr(0, bytes.find('\0')); }
 
 /// Writes the error reply for a failed engine call. The one place where codes become texts.
 void WriteError(ReplyWriter& reply, const Status& status);

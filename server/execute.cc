@@ -9,12 +9,12 @@ namespace thermocline {
 
 namespace {
 
-/// An argument as Redis quotes it in "unknown command" errors: cut at 128 bytes in all.
+/// Arguments as Redis quotes them in "unknown command" errors: cut at 128 bytes in all.
 std::string QuoteArguments(std::span<const std::string_view> args) {
   std::string text;
   for (size_t i = 1; i < args.size() && text.size() < 128; ++i) {
     text += '\'';
-    text.append(args[i].substr(0, 128 - std::min<size_t>(128, text.size() - 1)));
+    text.append(Shown(args[i]).substr(0, 128 - std::min<size_t>(128, text.size() - 1)));
     text += "' ";
   }
   return text;
@@ -30,7 +30,7 @@ bool ArityFits(const Command& command, size_t args) {
 const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> args, std::string* error) const {
   const CommandTable::Entry* entry = commands_.Find(args[0]);
   if (entry == nullptr) {
-    *error = "ERR unknown command '" + std::string(args[0].substr(0, 128)) + "', with args beginning with: " +
+    *error = "ERR unknown command '" + std::string(Shown(args[0]).substr(0, 128)) + "', with args beginning with: " +
              QuoteArguments(args);
     return nullptr;
   }
@@ -40,7 +40,7 @@ const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> arg
       // A container that is a command of its own too (COMMAND) takes no other arguments.
       std::string container(entry->command->name);
       std::transform(container.begin(), container.end(), container.begin(), ::toupper);
-      *error = "ERR unknown subcommand '" + std::string(args[1].substr(0, 128)) + "'. Try " + container + " HELP.";
+      *error = "ERR unknown subcommand '" + std::string(Shown(args[1]).substr(0, 128)) + "'. Try " + container + " HELP.";
       return nullptr;
     }
     entry = sub;
@@ -75,14 +75,17 @@ Server::Step Server::ExecuteRequest(Client& client) {
     FinishReply(client, Resolve(args, &ignored), reply_from, turn_us_);
     return Step::kDone;
   }
+  if (EqualIgnoreCase(args[0], "post") || EqualIgnoreCase(args[0], "host:")) {
+    // A browser that a web page made talk to us: none of what follows may be executed.
+    log_.Warning("Possible security attack: " + client.address + " sends HTTP. The connection is closed.");
+    client.close_now = true;
+    return Step::kDone;
+  }
   std::string error;
   const CommandTable::Entry* entry = Resolve(args, &error);
   if (entry != nullptr) {
     error = Refusal(client, *entry);
     if (!error.empty()) ++entry->stats.rejected;
-  } else if (!client.authenticated) {
-    const CommandTable::Entry* known = commands_.Find(args[0]);
-    if (known == nullptr || (known->command->flags & kNoAuth) == 0) error = "NOAUTH Authentication required.";
   }
   if (!error.empty()) {
     ReplyWriter(client.output(), client.protocol).Error(error);

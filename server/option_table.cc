@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
+#include <sstream>
 
 #include "encoding/numbers.h"
 
@@ -65,6 +67,12 @@ std::vector<std::string> GetOutputLimits(const ServerOptions& options) {
 Status SetOutputLimits(ServerOptions& options, std::span<const std::string> words) {
   // CONFIG SET with an empty value arrives as one empty word, and changes nothing.
   if (words.size() == 1 && words[0].empty()) return {};
+  // On the command line all groups may come as one quoted argument.
+  if (words.size() == 1) {
+    std::istringstream text(words[0]);
+    const std::vector<std::string> split(std::istream_iterator<std::string>(text), {});
+    if (split.size() > 1) return SetOutputLimits(options, split);
+  }
   if (words.size() % 4 != 0) {
     return {Code::kInvalid, "Wrong number of arguments in buffer limit configuration."};
   }

@@ -31,7 +31,7 @@ std::span<const ReadySet::Event> ReadySet::Poll() {
     const uint32_t bits = raw_[static_cast<size_t>(i)].events;
     const bool hung_up = (bits & (EPOLLERR | EPOLLHUP)) != 0;
     events_.push_back({raw_[static_cast<size_t>(i)].data.ptr, (bits & (EPOLLIN | EPOLLRDHUP)) != 0 || hung_up,
-                       (bits & EPOLLOUT) != 0, hung_up});
+                       (bits & EPOLLOUT) != 0, hung_up || (bits & EPOLLRDHUP) != 0, hung_up});
   }
   return events_;
 }

@@ -20,6 +20,7 @@ class ReadySet {
     void* owner;
     bool readable;
     bool writable;
+    bool peer_closed;  ///< the peer sends no more
     bool hung_up;
   };
 

@@ -89,8 +89,7 @@ Server::Server(Config& config, Log& log, const Clock& clock)
     : config_(config),
       log_(log),
       clock_(clock),
-      commands_(std::vector<std::span<const Command>>{StringCommands(), BitmapCommands(), KeyCommands(), ConnectionCommands(),
-                                                      ServerCommands(), ObjectCommands()}),
+      commands_(CommandTable::All()),
       network_(std::make_unique<Network>(ready_set_)),
       run_id_(RandomHex(40)),
       started_at_us_(clock.MonotonicUs()),
@@ -122,6 +121,7 @@ Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Cl
     if (!e) raw->RequestShutdown(ShutdownSave::kDefault);
   });
   server->Cron();
+  server->startup_memory_bytes_ = server->UsedMemory();
   return server;
 }
 
@@ -180,9 +180,11 @@ Status Server::StartCheckpoint() {
   if (checkpoint_running_) return {Code::kInvalid, "Background save already in progress"};
   Status s = keyspace_->StartCheckpoint(checkpoint_path(), [this](Status done) {
     checkpoint_running_ = false;
+    last_checkpoint_took_s_ = static_cast<int64_t>((clock_.MonotonicUs() - checkpoint_started_us_) / 1000000);
     CheckpointDone(done);
   });
   checkpoint_running_ = s.ok();
+  checkpoint_started_us_ = clock_.MonotonicUs();
   return s;
 }
 
@@ -196,6 +198,7 @@ Status Server::Checkpoint() {
 void Server::CheckpointDone(const Status& status) {
   last_checkpoint_ok_ = status.ok();
   if (status.ok()) {
+    ++checkpoints_;
     last_checkpoint_s_ = clock_.WallMs() / 1000;
     log_.Notice("Checkpoint written to " + checkpoint_path());
   } else {

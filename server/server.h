@@ -16,6 +16,7 @@
 #include "server/command_table.h"
 #include "server/config.h"
 #include "server/log.h"
+#include "server/rate.h"
 #include "server/ready_set.h"
 
 namespace thermocline {
@@ -83,6 +84,11 @@ class Server {
   bool checkpoint_running() const { return checkpoint_running_; }
   uint64_t last_checkpoint_s() const { return last_checkpoint_s_; }
   bool last_checkpoint_ok() const { return last_checkpoint_ok_; }
+  uint64_t checkpoints() const { return checkpoints_; }
+  /// 0: none is running.
+  uint64_t checkpoint_started_us() const { return checkpoint_running_ ? checkpoint_started_us_ : 0; }
+  /// Of the last one in the background; -1: there was none.
+  int64_t last_checkpoint_took_s() const { return last_checkpoint_took_s_; }
   std::string checkpoint_path() const { return options().dir + "/checkpoint"; }
 
   /// Ends Run() after this turn. Any thread, any signal.
@@ -109,6 +115,8 @@ class Server {
 
   /// INFO's text for the named sections (lower case; "all", "default", "everything" as in Redis).
   std::string Info(const std::vector<std::string>& sections);
+  /// What was allocated when the server was ready to serve.
+  uint64_t startup_memory_bytes() const { return startup_memory_bytes_; }
   uint64_t peak_memory_bytes() const { return peak_memory_bytes_; }
   /// Bytes allocated by the process: what INFO calls used_memory.
   uint64_t UsedMemory() const;
@@ -127,6 +135,7 @@ class Server {
   void ReadClients();
   void ExecuteClients();
   void ExecuteClient(Client& client);
+  void PrefetchFirstKeys(std::span<Client* const> clients);
   void CommitAndPublish();
   void Publish(std::vector<Client*>& clients);
   void FailTurn(std::vector<Client*>& clients);
@@ -164,6 +173,7 @@ class Server {
   std::unique_ptr<Keyspace> keyspace_;
   BufferPool buffers_;
   ServerStats stats_;
+  Rate commands_rate_, bytes_received_rate_, bytes_sent_rate_;
   Cursors cursors_;
   std::string run_id_;
   uint64_t started_at_us_ = 0;
@@ -188,6 +198,10 @@ class Server {
   bool checkpoint_running_ = false;
   uint64_t last_checkpoint_s_ = 0;
   bool last_checkpoint_ok_ = true;
+  uint64_t checkpoints_ = 0;
+  uint64_t checkpoint_started_us_ = 0;
+  int64_t last_checkpoint_took_s_ = -1;
+  uint64_t startup_memory_bytes_ = 0;
   uint64_t peak_memory_bytes_ = 0;
 
   std::atomic<bool> shutdown_{false};

@@ -9,7 +9,7 @@ namespace thermocline {
 namespace {
 
 // A turn is bounded, so that a flood delays nobody for long.
-constexpr int kRequestsPerClient = 1024;
+constexpr size_t kRequestsPerClient = 1024;
 constexpr uint64_t kTurnUsMax = 5000;
 constexpr size_t kBatchBytesMax = 8 << 20;
 // How often asio's own events (accepting, timers, signals) are looked at while the server is never idle.
@@ -51,6 +51,7 @@ int Server::Run() {
     }
     for (const ReadySet::Event& event : events) {
       Client& client = *static_cast<Client*>(event.owner);
+      if (event.peer_closed) client.peer_closed = true;
       if (event.readable && !client.readable) {
         client.readable = true;
         if (!client.has_request()) to_read_.push_back(&client);
@@ -114,10 +115,8 @@ void Server::MakeRunnable(Client& client) {
 void Server::ReadClients() {
   for (Client* client : to_read_) {
     if (client->close_now || client->has_request() || client->suspended()) continue;
-    const size_t before = client->input_bytes();
-    client->Read(Limits(*client), options().query_buffer_bytes_max);
+    stats_.bytes_received += client->Read(Limits(*client), options().query_buffer_bytes_max);
     client->last_active_us = turn_us_;
-    stats_.bytes_received += client->input_bytes() - std::min(before, client->input_bytes());
     if (client->close_now) {
       ++stats_.input_limit_closes;
       log_.Warning("Client id=" + std::to_string(client->id) + " addr=" + client->address +
@@ -135,6 +134,7 @@ void Server::ExecuteClients() {
   std::vector<Client*> now;
   now.swap(runnable_);
   for (size_t i = 0; i < now.size(); ++i) {
+    if (i % HotTier::kPrefetchMax == 0) PrefetchFirstKeys(std::span(now).subspan(i));
     now[i]->runnable = false;
     if (clock_.MonotonicUs() - turn_us_ > kTurnUsMax || keyspace_->pending_bytes() > kBatchBytesMax) {
       for (; i < now.size(); ++i) {
@@ -151,14 +151,28 @@ void Server::ExecuteClients() {
   }
 }
 
+/// Clients that send one command at a time: their look-ups gain from each other's company too.
+void Server::PrefetchFirstKeys(std::span<Client* const> clients) {
+  std::string_view keys[HotTier::kPrefetchMax];
+  size_t count = 0;
+  for (const Client* client : clients.subspan(0, std::min(clients.size(), HotTier::kPrefetchMax))) {
+    if (client->db == clients[0]->db) count += client->PeekKeys({&keys[count], 1});
+  }
+  if (count > 1) keyspace_->WillUse(clients[0]->db, {keys, count});
+}
+
 void Server::ExecuteClient(Client& client) {
   if (client.held || client.paused || client.suspended()) return;
-  for (int requests = 0;; ++requests) {
+  for (size_t requests = 0;; ++requests) {
     if (client.close_now || client.close_after_reply) {
       doomed_.push_back(&client);
       return;
     }
     if (!client.has_request() && !client.ParseMore(Limits(client))) break;
+    if (requests % HotTier::kPrefetchMax == 0) {
+      std::string_view keys[HotTier::kPrefetchMax];
+      if (const size_t count = client.PeekKeys(keys); count > 1) keyspace_->WillUse(client.db, {keys, count});
+    }
     if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax) return MakeRunnable(client);
     if (ExecuteRequest(client) == Step::kWait) return;
     client.NextRequest();
@@ -241,6 +255,9 @@ void Server::Cron() {
   keyspace_->Tick();
   peak_memory_bytes_ = std::max<uint64_t>(peak_memory_bytes_, UsedMemory());
   const uint64_t now = clock_.MonotonicUs();
+  commands_rate_.Sample(now, stats_.commands_processed);
+  bytes_received_rate_.Sample(now, stats_.bytes_received);
+  bytes_sent_rate_.Sample(now, stats_.bytes_sent);
   if (pause_mode_ != PauseMode::kNone && now >= pause_until_us_) Unpause();
   const auto timeout_us = static_cast<uint64_t>(options().timeout_seconds) * 1000000;
   // A share of the clients each time, so that ten thousand idle ones cost no visible pause.

@@ -275,6 +275,21 @@ constexpr KeySpec kBitFieldKeys[] = {
     {.flags = kKeyRw | kKeyAccess | kKeyUpdate | kKeyVariableFlags,
      .notes = "This command allows both access and modification of the key"}};
 
+/// BITFIELD with nothing but GETs only reads.
+uint32_t BitFieldKeyFlags(std::span<const std::string_view> args) {
+  for (size_t i = 2; i < args.size();) {
+    const size_t more = args.size() - i - 1;
+    if (EqualIgnoreCase(args[i], "get") && more >= 2) {
+      i += 3;
+    } else if (EqualIgnoreCase(args[i], "overflow") && more >= 1) {
+      i += 2;
+    } else {
+      return kKeyRw | kKeyAccess | kKeyUpdate;
+    }
+  }
+  return kKeyRo | kKeyAccess;
+}
+
 constexpr Command kBitmapRows[] = {
     {"setbit", 4, kWrite | kDenyOom, CommandGroup::kBitmap, "2.2.0", "O(1)",
      "Sets or clears the bit at offset in the string value stored at key", SetBitCommand, kSetBitKeys},
@@ -287,7 +302,7 @@ constexpr Command kBitmapRows[] = {
     {"bitop", -4, kWrite | kDenyOom, CommandGroup::kBitmap, "2.6.0", "O(N)",
      "Perform bitwise operations between strings", BitOpCommand, kBitOpKeys},
     {"bitfield", -2, kWrite | kDenyOom, CommandGroup::kBitmap, "3.2.0", "O(1) for each subcommand specified",
-     "Perform arbitrary bitfield integer operations on strings", BitFieldCommand, kBitFieldKeys},
+     "Perform arbitrary bitfield integer operations on strings", BitFieldCommand, kBitFieldKeys, {}, {}, 0, BitFieldKeyFlags},
     {"bitfield_ro", -2, kReadOnly | kFast, CommandGroup::kBitmap, "6.0.0",
      "O(1) for each subcommand specified",
      "Perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD",

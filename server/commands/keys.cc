@@ -220,8 +220,12 @@ void RenameNx(CommandContext& c) { RenameGeneric(c, /*only_if_absent=*/true); }
 /// A database number among the arguments; writes the error itself.
 std::optional<int> ParseDb(CommandContext& c, std::string_view text) {
   int64_t db;
-  if (!ParseInt64(text, &db) || db < INT32_MIN || db > INT32_MAX) {
+  if (!ParseInt64(text, &db)) {
     c.reply.Error(error_text::kNotInteger);
+    return std::nullopt;
+  }
+  if (db < INT32_MIN || db > INT32_MAX) {
+    c.reply.Error("ERR value is out of range, value must between -2147483648 and 2147483647");
     return std::nullopt;
   }
   if (db < 0 || db >= c.server.keyspace().databases()) {
@@ -291,7 +295,7 @@ bool ParseExpireFlags(CommandContext& c, ExpireFlags* flags) {
     } else if (EqualIgnoreCase(option, "lt")) {
       flags->lt = true;
     } else {
-      c.reply.Error("ERR Unsupported option " + std::string(option));
+      c.reply.Error("ERR Unsupported option " + std::string(Shown(option)));
       return false;
     }
     if (flags->nx && (flags->xx || flags->gt || flags->lt)) {

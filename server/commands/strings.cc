@@ -454,6 +454,14 @@ void LcsCommand(CommandContext& context) {
 
 constexpr KeySpec kSetKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyUpdate | kKeyVariableFlags,
                                  .notes = "RW and ACCESS due to the optional `GET` argument"}};
+/// SET reads the old value only with GET.
+uint32_t SetKeyFlags(std::span<const std::string_view> args) {
+  for (size_t i = 3; i < args.size(); ++i) {
+    if (EqualIgnoreCase(args[i], "get")) return kKeyRw | kKeyAccess | kKeyUpdate;
+  }
+  return kKeyOw | kKeyUpdate;
+}
+
 constexpr KeySpec kSetNxKeys[] = {{.flags = kKeyOw | kKeyInsert}};
 constexpr KeySpec kSetExKeys[] = {{.flags = kKeyOw | kKeyUpdate}};
 constexpr KeySpec kMSetKeys[] = {{.flags = kKeyOw | kKeyUpdate, .last = -1, .step = 2}};
@@ -474,7 +482,7 @@ constexpr std::string_view kMGetTips[] = {"request_policy:multi_shard"};
 
 constexpr Command kStringRows[] = {
     {"set", -3, kWrite | kDenyOom, CommandGroup::kString, "1.0.0", "O(1)", "Set the string value of a key",
-     SetCommand, kSetKeys},
+     SetCommand, kSetKeys, {}, {}, 0, SetKeyFlags},
     {"setnx", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)",
      "Set the value of a key, only if the key does not exist", SetNxCommand, kSetNxKeys},
     {"setex", 4, kWrite | kDenyOom, CommandGroup::kString, "2.0.0", "O(1)",

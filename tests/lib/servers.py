@@ -84,6 +84,8 @@ class Server:
         self.port = free_port()
         command = [self.binary] + ([self.config_path] if self.config_path else [])
         command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory]
+        if "--enable-debug-command" not in self.options:
+            command += ["--enable-debug-command", "yes"]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 command + self.options, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -262,22 +262,22 @@ void Keyspace::PutHeads() {
     object->head_dirty = false;
     head_value_.clear();
     if (object->live()) txn_.EncodeHead(object, &head_value_);
-    PutHead(object, head_value_);
+    PutHead(object, head_value_, object->live() && !object->has_rows ? object->inline_value() : std::string_view());
   }
   heads_.clear();
   pending_head_bytes_ = 0;
 }
 
-/// `value` empty: the key does not exist.
-void Keyspace::PutHead(const Object* object, std::string_view value) {
+/// The value is `head` and then `body`; both empty: the key does not exist.
+void Keyspace::PutHead(const Object* object, std::string_view head, std::string_view body) {
   char db[2];
   StoreBig16(db, object->db);
   const rocksdb::Slice key[2] = {{db, 2}, ToSlice(object->key())};
-  const rocksdb::Slice bytes = ToSlice(value);
-  if (value.empty()) {
+  const rocksdb::Slice value[2] = {ToSlice(head), ToSlice(body)};
+  if (head.empty()) {
     batch_.Delete(store_->handle(Family::kMetadata), rocksdb::SliceParts(key, 2)).PermitUncheckedError();
   } else {
-    batch_.Put(store_->handle(Family::kMetadata), rocksdb::SliceParts(key, 2), rocksdb::SliceParts(&bytes, 1))
+    batch_.Put(store_->handle(Family::kMetadata), rocksdb::SliceParts(key, 2), rocksdb::SliceParts(value, 2))
         .PermitUncheckedError();
   }
 }

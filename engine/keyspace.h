@@ -224,7 +224,7 @@ class Keyspace {
 
   Committed CommitBatch(bool wait_for_stall);
   void PutHeads();
-  void PutHead(const Object* object, std::string_view value);
+  void PutHead(const Object* object, std::string_view head, std::string_view body);
   void AfterCommit();
   void AfterFailure(Status why);
   void ResetTurn();

@@ -56,7 +56,10 @@ void Txn::Touch(Object* object) {
   if (object->head_dirty) {
     // What earlier commands made of it is nowhere but in RAM yet, and would be lost if this one is taken back.
     touched.saved_begin = static_cast<uint32_t>(k.saved_heads_.size());
-    if (object->live()) EncodeHead(object, &k.saved_heads_);
+    if (object->live()) {
+      EncodeHead(object, &k.saved_heads_);
+      if (!object->has_rows) k.saved_heads_.append(object->inline_value());
+    }
     touched.saved_size = static_cast<uint32_t>(k.saved_heads_.size()) - touched.saved_begin;
   }
   k.touched_.push_back(touched);
@@ -103,7 +106,7 @@ void Txn::TakeBack() {
     counts.expires += uint64_t{touched.had_expiry} - uint64_t{object->live() && object->expire_at_ms != 0};
     if (touched.was_dirty) earlier = true;
     if (touched.had_head_dirty) {
-      k.PutHead(object, std::string_view(k.saved_heads_).substr(touched.saved_begin, touched.saved_size));
+      k.PutHead(object, std::string_view(k.saved_heads_).substr(touched.saved_begin, touched.saved_size), {});
     }
     RememberLateRows(object);
     object->mark = 0;
@@ -476,14 +479,13 @@ void AppendPacked(ObjectRows* rows, std::string* out) {
 
 }  // namespace
 
-/// The metadata value of a live object.
+/// The metadata value of a live object, but for the bytes of an inline string, which follow it.
 void Txn::EncodeHead(const Object* object, std::string* out) const {
   format::Head head{object->type, object->encoding, object->expire_at_ms, 0};
   if (object->has_rows) head.object_id = object->rows->id;
   format::AppendHead(*out, head);
-  if (!object->has_rows) {
-    out->append(object->inline_value());
-  } else if (object->type == ObjectType::kString) {
+  if (!object->has_rows) return;
+  if (object->type == ObjectType::kString) {
     AppendBig64(*out, object->rows->body.aux0);
   } else {
     format::AppendCollectionBody(*out, object->rows->body);

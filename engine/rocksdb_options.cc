@@ -111,7 +111,7 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions
     cf.blob_file_size = 128 << 20;
     cf.blob_compression_type = rocksdb::kLZ4Compression;
     cf.enable_blob_garbage_collection = true;
-    cf.blob_garbage_collection_age_cutoff = 0.25;
+    cf.blob_garbage_collection_age_cutoff = 0.1;
     cf.blob_garbage_collection_force_threshold = 0.5;
   }
   return cf;

@@ -10,9 +10,15 @@
 /// Readers never trust their input: they return false and leave the view as it was when bytes are missing.
 namespace thermocline {
 
-inline uint16_t ToBig16(uint16_t v) { return std::endian::native == std::endian::little ? __builtin_bswap16(v) : v; }
-inline uint32_t ToBig32(uint32_t v) { return std::endian::native == std::endian::little ? __builtin_bswap32(v) : v; }
-inline uint64_t ToBig64(uint64_t v) { return std::endian::native == std::endian::little ? __builtin_bswap64(v) : v; }
+inline uint16_t ToBig16(uint16_t v) {
+  return std::endian::native == std::endian::little ? __builtin_bswap16(v) : v;
+}
+inline uint32_t ToBig32(uint32_t v) {
+  return std::endian::native == std::endian::little ? __builtin_bswap32(v) : v;
+}
+inline uint64_t ToBig64(uint64_t v) {
+  return std::endian::native == std::endian::little ? __builtin_bswap64(v) : v;
+}
 
 inline void StoreBig16(char* to, uint16_t v) {
   v = ToBig16(v);

@@ -112,8 +112,9 @@ void AppendState(std::string& out, const State& state) {
 Status DecodeState(std::string_view in, State* state) {
   const Status bad(Code::kCorruption, "the state row does not decode");
   uint64_t next_physical, databases, dropped;
-  if (!ReadVarint(in, &state->next_object_id) || state->next_object_id == 0 || !ReadVarint(in, &next_physical) ||
-      next_physical > 0x10000 || !ReadVarint(in, &databases) || databases > 0x10000) {
+  if (!ReadVarint(in, &state->next_object_id) || state->next_object_id == 0 ||
+      !ReadVarint(in, &next_physical) || next_physical > 0x10000 || !ReadVarint(in, &databases) ||
+      databases > 0x10000) {
     return bad;
   }
   state->next_physical = static_cast<uint32_t>(next_physical);

@@ -9,9 +9,9 @@
 #include "encoding/bytes.h"
 #include "encoding/status.h"
 
-/// Every layout that Thermocline stores, drawn in one place. All integers are big-endian, so that byte order is
-/// sort order; `varint` is LEB128; `[x]` is there only when a flag says so. Stored enum values are frozen: new
-/// ones are added, none is renumbered. tests/encoding/format_test.cc holds the golden bytes.
+/// Every layout that Thermocline stores, drawn in one place. All integers are big-endian, so that byte order
+/// is sort order; `varint` is LEB128; `[x]` is there only when a flag says so. Stored enum values are frozen:
+/// new ones are added, none is renumbered. tests/encoding/format_test.cc holds the golden bytes.
 ///
 /// RocksDB column families:
 ///
@@ -52,7 +52,8 @@
 ///   fields key   object id u64 | hash field, set member or zset member
 ///                object id u64 | list index u64
 ///                object id u64 | string chunk number u32
-///   fields value value, nothing, score u64 (sortable), element, or chunk (kChunkBytes; the last may be shorter;
+///   fields value value, nothing, score u64 (sortable), element, or chunk (kChunkBytes; the last may be
+///   shorter;
 ///                a chunk that is missing or short reads as zero bytes)
 ///   scores key   object id u64 | score u64 (sortable) | member       value: empty
 ///
@@ -60,7 +61,8 @@
 ///
 ///   scores key   0 u64 | expire_at_ms u64 | physical db u16 | user key       value: empty
 ///
-/// Sortable score   the bits of the double; negative: all inverted, else: the sign bit set. -0.0 is stored as 0.0.
+/// Sortable score   the bits of the double; negative: all inverted, else: the sign bit set. -0.0 is stored as
+/// 0.0.
 namespace thermocline::format {
 
 /// Raised by one with every change that an older program would misread. Checked when a directory is opened.

@@ -5,13 +5,9 @@
 namespace thermocline {
 namespace {
 
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-bool SameByte(char a, char b, bool ignore_case) {
-  return ignore_case ? Lower(a) == Lower(b) : a == b;
-}
+bool SameByte(char a, char b, bool ignore_case) { return ignore_case ? Lower(a) == Lower(b) : a == b; }
 
 /// The class whose '[' is at `at`; moves `at` behind it.
 bool ClassMatches(std::string_view pattern, size_t& at, char c, bool ignore_case) {
@@ -49,16 +45,12 @@ bool ClassMatches(std::string_view pattern, size_t& at, char c, bool ignore_case
 /// Whether the element at `at` (no '*') takes `c`; if so `at` moves behind the element.
 bool ElementMatches(std::string_view pattern, size_t& at, char c, bool ignore_case) {
   switch (pattern[at]) {
-    case '?':
-      at++;
-      return true;
-    case '[':
-      return ClassMatches(pattern, at, c, ignore_case);
+    case '?': at++; return true;
+    case '[': return ClassMatches(pattern, at, c, ignore_case);
     case '\\':
       if (at + 1 < pattern.size()) at++;
       [[fallthrough]];
-    default:
-      return SameByte(pattern[at++], c, ignore_case);
+    default: return SameByte(pattern[at++], c, ignore_case);
   }
 }
 

@@ -26,12 +26,8 @@ bool ParseWhole(std::string_view text, Integer* value) {
   return true;
 }
 
-double ToFloat(const char* text, char** end, double) {
-  return std::strtod(text, end);
-}
-long double ToFloat(const char* text, char** end, long double) {
-  return std::strtold(text, end);
-}
+double ToFloat(const char* text, char** end, double) { return std::strtod(text, end); }
+long double ToFloat(const char* text, char** end, long double) { return std::strtold(text, end); }
 
 template <typename Float>
 bool ParseFloat(std::string_view text, Float* value) {
@@ -60,9 +56,7 @@ bool ParseUint64(std::string_view text, uint64_t* value) {
   return IsCanonicalStart(text) && ParseWhole(text, value);
 }
 
-bool ParseDouble(std::string_view text, double* value) {
-  return ParseFloat(text, value);
-}
+bool ParseDouble(std::string_view text, double* value) { return ParseFloat(text, value); }
 
 bool ParseLongDouble(std::string_view text, long double* value) {
   constexpr size_t kTextBytesMax = 5 * 1024 - 1;

@@ -11,22 +11,22 @@ namespace thermocline {
 /// Why a call failed. RESP error texts are chosen from these in server/error_reply.cc and nowhere else.
 enum class Code : unsigned char {
   kOk = 0,
-  kWrongType,      ///< the key holds another type than the command works on
-  kNotInteger,     ///< a stored value is no 64-bit integer
-  kNotFloat,       ///< a stored value is no finite number
-  kOverflow,       ///< an increment or decrement would leave the 64-bit range
-  kNotFinite,      ///< an increment would give NaN or infinity
-  kTooLarge,       ///< a string would exceed proto-max-bulk-len
-  kNoSuchKey,      ///< the command needs a key that is not there
-  kCorruption,     ///< stored bytes do not decode or fail their checksum
-  kIoError,        ///< the disk failed, is full, or a file is missing
-  kNotSupported,   ///< the data needs a newer program
-  kInvalid,        ///< an argument or option is not valid; the message says which
-  kBusy,           ///< refused for now (stall, out of memory); retry later
+  kWrongType,     ///< the key holds another type than the command works on
+  kNotInteger,    ///< a stored value is no 64-bit integer
+  kNotFloat,      ///< a stored value is no finite number
+  kOverflow,      ///< an increment or decrement would leave the 64-bit range
+  kNotFinite,     ///< an increment would give NaN or infinity
+  kTooLarge,      ///< a string would exceed proto-max-bulk-len
+  kNoSuchKey,     ///< the command needs a key that is not there
+  kCorruption,    ///< stored bytes do not decode or fail their checksum
+  kIoError,       ///< the disk failed, is full, or a file is missing
+  kNotSupported,  ///< the data needs a newer program
+  kInvalid,       ///< an argument or option is not valid; the message says which
+  kBusy,          ///< refused for now (stall, out of memory); retry later
 };
 
-/// The outcome of a call that can fail. Free when it is a success. The message is for the log and the operator;
-/// it names what was touched (file, key family), never user data.
+/// The outcome of a call that can fail. Free when it is a success. The message is for the log and the
+/// operator; it names what was touched (file, key family), never user data.
 class [[nodiscard]] Status {
  public:
   Status() = default;

@@ -75,7 +75,7 @@ uint64_t CountBits(std::string_view bytes) {
   return count;
 }
 
-// ---- One bit ------------------------------------------------------------------------------------------
+// ---- One bit ----
 
 bool GetBit(Txn& txn, Object* object, uint64_t offset) {
   const uint64_t at = offset / 8;
@@ -114,7 +114,7 @@ Result<bool> SetBit(Txn& txn, std::string_view key, uint64_t offset, bool on) {
   return old;
 }
 
-// ---- Ranges -------------------------------------------------------------------------------------------
+// ---- Ranges ----
 
 uint64_t CountBits(Txn& txn, Object* object, uint64_t begin, uint64_t end) {
   if (begin >= end) return 0;
@@ -155,7 +155,7 @@ std::optional<uint64_t> FindBit(Txn& txn, Object* object, bool on, uint64_t begi
   return found.has_value() && *found < end ? found : std::nullopt;
 }
 
-// ---- BITOP --------------------------------------------------------------------------------------------
+// ---- BITOP ----
 
 namespace {
 
@@ -174,14 +174,9 @@ void CombineInto(BitOperator op, char* out, size_t size, std::string_view with) 
       run([](uint64_t a, uint64_t b) { return a & b; });
       std::memset(out + shared, 0, size - shared);
       break;
-    case BitOperator::kOr:
-      run([](uint64_t a, uint64_t b) { return a | b; });
-      break;
-    case BitOperator::kXor:
-      run([](uint64_t a, uint64_t b) { return a ^ b; });
-      break;
-    case BitOperator::kNot:
-      break;
+    case BitOperator::kOr: run([](uint64_t a, uint64_t b) { return a | b; }); break;
+    case BitOperator::kXor: run([](uint64_t a, uint64_t b) { return a ^ b; }); break;
+    case BitOperator::kNot: break;
   }
 }
 
@@ -267,7 +262,7 @@ Result<uint64_t> CombineBits(Txn& txn, BitOperator op, std::string_view destinat
   return size;
 }
 
-// ---- BITFIELD -----------------------------------------------------------------------------------------
+// ---- BITFIELD ----
 
 namespace {
 
@@ -323,16 +318,14 @@ std::optional<int64_t> NewValue(const BitFieldStep& step, int64_t old) {
                                                            : Wide{static_cast<uint64_t>(step.value)};
   if (value < min || value > max) {
     switch (step.overflow) {
-      case BitFieldStep::Overflow::kFail:
-        return std::nullopt;
+      case BitFieldStep::Overflow::kFail: return std::nullopt;
       case BitFieldStep::Overflow::kSaturate:
         // A SET so far below the range that its distance to the top does not fit 64 bits counts
         // as too large in Redis.
         if (step.kind == BitFieldStep::Kind::kSet && max - value > INT64_MAX) value = max;
         value = std::clamp(value, min, max);
         break;
-      case BitFieldStep::Overflow::kWrap:
-        break;  // the low bits are what remains
+      case BitFieldStep::Overflow::kWrap: break;  // the low bits are what remains
     }
   }
   const auto field = static_cast<uint64_t>(value);

@@ -19,7 +19,9 @@ class Clock {
 
 class SystemClock final : public Clock {
  public:
-  uint64_t WallUs() const override { return Microseconds(std::chrono::system_clock::now().time_since_epoch()); }
+  uint64_t WallUs() const override {
+    return Microseconds(std::chrono::system_clock::now().time_since_epoch());
+  }
   uint64_t MonotonicUs() const override {
     return Microseconds(std::chrono::steady_clock::now().time_since_epoch());
   }

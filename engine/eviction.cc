@@ -36,30 +36,23 @@ void Eviction::CountAccess(Object* object, uint64_t random) const {
 
 bool Eviction::Candidate(const Object* object) const {
   switch (options_.policy) {
-    case EvictionPolicy::kNoEviction:
-      return false;
+    case EvictionPolicy::kNoEviction: return false;
     case EvictionPolicy::kVolatileLru:
     case EvictionPolicy::kVolatileLfu:
     case EvictionPolicy::kVolatileRandom:
-    case EvictionPolicy::kVolatileTtl:
-      return object->expire_at_ms != 0;
-    default:
-      return true;
+    case EvictionPolicy::kVolatileTtl: return object->expire_at_ms != 0;
+    default: return true;
   }
 }
 
 uint64_t Eviction::Score(const Object* object, uint64_t random) const {
   switch (options_.policy) {
     case EvictionPolicy::kAllKeysLru:
-    case EvictionPolicy::kVolatileLru:
-      return IdleTenths(object);
+    case EvictionPolicy::kVolatileLru: return IdleTenths(object);
     case EvictionPolicy::kAllKeysLfu:
-    case EvictionPolicy::kVolatileLfu:
-      return 255u - Frequency(object);
-    case EvictionPolicy::kVolatileTtl:
-      return std::numeric_limits<uint64_t>::max() - object->expire_at_ms;
-    default:
-      return random;
+    case EvictionPolicy::kVolatileLfu: return 255u - Frequency(object);
+    case EvictionPolicy::kVolatileTtl: return std::numeric_limits<uint64_t>::max() - object->expire_at_ms;
+    default: return random;
   }
 }
 

@@ -6,17 +6,19 @@
 
 namespace thermocline {
 
+/// In the order in which Redis lists them.
 enum class EvictionPolicy : uint8_t {
-  kNoEviction,
-  kAllKeysLru,
-  kAllKeysLfu,
-  kAllKeysRandom,
   kVolatileLru,
   kVolatileLfu,
   kVolatileRandom,
   kVolatileTtl,
+  kAllKeysLru,
+  kAllKeysLfu,
+  kAllKeysRandom,
+  kNoEviction,
 };
 
+/// What it means to evict: forget the copy in RAM, or delete the key as Redis does.
 enum class EvictionAction : uint8_t { kDemote, kDelete };
 
 struct EvictionOptions {
@@ -27,9 +29,9 @@ struct EvictionOptions {
   int lfu_decay_minutes = 1;
 };
 
-/// Keeps `Object::access` and says which of two objects should leave first. LRU: the time of the last use in tenths
-/// of a second. LFU: Redis's logarithmic counter in the low 8 bits and the minute of its last decay above. The one
-/// place that knows policies: a further policy is a case here.
+/// Keeps `Object::access` and says which of two objects should leave first. LRU: the time of the last use in
+/// tenths of a second. LFU: Redis's logarithmic counter in the low 8 bits and the minute of its last decay
+/// above. The one place that knows policies: a further policy is a case here.
 class Eviction {
  public:
   explicit Eviction(const EvictionOptions& options) : options_(options) {}

@@ -17,7 +17,9 @@ constexpr uint32_t kSlots = 250;
 constexpr uint32_t kSlotsFull = 200;
 constexpr uint64_t kPointerMask = (uint64_t{1} << 48) - 1;
 
-size_t Allocated(const void* memory) { return memory == nullptr ? 0 : malloc_usable_size(const_cast<void*>(memory)); }
+size_t Allocated(const void* memory) {
+  return memory == nullptr ? 0 : malloc_usable_size(const_cast<void*>(memory));
+}
 
 void* MustAllocate(void* old, size_t size) {
   void* memory = std::realloc(old, size);
@@ -40,7 +42,7 @@ uint32_t NextSlot(uint32_t i) { return i + 1 == kSlots ? 0 : i + 1; }
 struct HotTier::Segment {
   uint64_t slots[kSlots] = {};  ///< 0: empty
   uint32_t count = 0;
-  uint32_t depth = 0;     ///< how many top bits of the hash all objects of the segment share
+  uint32_t depth = 0;  ///< how many top bits of the hash all objects of the segment share
 };
 
 HotTier::HotTier(uint64_t seed) : seed_(seed) {

@@ -13,10 +13,10 @@ namespace thermocline {
 
 /// The keys in RAM: a hash table from (physical db, key) to Object, and the account of the bytes they take.
 ///
-/// The table is an extendible hash: a directory of segments of a fixed number of slots, of which one is split when
-/// it is full. So growing never stops the world, and an empty slot costs eight bytes. (R. Fagin et al., "Extendible
-/// hashing", TODS 1979.) Inside a segment: linear probing; a slot is a 48-bit pointer, its home position in the
-/// segment, and eight more bits of the hash, so that probing rarely touches a wrong object.
+/// The table is an extendible hash: a directory of segments of a fixed number of slots, of which one is split
+/// when it is full. So growing never stops the world, and an empty slot costs eight bytes. (R. Fagin et al.,
+/// "Extendible hashing", TODS 1979.) Inside a segment: linear probing; a slot is a 48-bit pointer, its home
+/// position in the segment, and eight more bits of the hash, so that probing rarely touches a wrong object.
 ///
 /// Owned by the keyspace thread.
 class HotTier {
@@ -29,8 +29,8 @@ class HotTier {
 
   /// The object of a key in whatever state, or nullptr.
   Object* Find(uint16_t db, std::string_view key) const;
-  /// Brings what Find will need for these keys into the CPU's cache, all at once instead of one after the other: a
-  /// look-up of a cold line costs as much as a short command. Up to kPrefetchMax keys.
+  /// Brings what Find will need for these keys into the CPU's cache, all at once instead of one after the
+  /// other: a look-up of a cold line costs as much as a short command. Up to kPrefetchMax keys.
   static constexpr size_t kPrefetchMax = 32;
   void Prefetch(uint16_t db, std::span<const std::string_view> keys) const;
   /// A new object in state kCold. REQUIRES: Find gave nullptr.
@@ -48,7 +48,8 @@ class HotTier {
   void BecomeLoading(Object* object, Load* load);
   /// The rows were changed in place: takes their size into the account again.
   void Recount(Object* object);
-  /// Takes the value out of `from` (which becomes absent) into `to` (which loses what it had). For RENAME and MOVE.
+  /// Takes the value out of `from` (which becomes absent) into `to` (which loses what it had). For RENAME and
+  /// MOVE.
   void MoveValue(Object* from, Object* to);
 
   /// Live objects of a physical database that are in RAM.
@@ -84,7 +85,7 @@ class HotTier {
   void SetState(Object* object, Object::State state);
 
   const uint64_t seed_;
-  int depth_ = 0;                       ///< directory_ has 2^depth_ entries, indexed by the top bits of the hash
+  int depth_ = 0;  ///< directory_ has 2^depth_ entries, indexed by the top bits of the hash
   std::vector<Segment*> directory_;
   std::vector<Segment*> all_segments_;  ///< each once
   std::vector<uint64_t> live_;          ///< by physical database

@@ -14,7 +14,8 @@ constexpr size_t kSweepKeysPerScan = 1024;
 constexpr size_t kSweepKeysPerSlice = 64;
 constexpr size_t kPurgeIdsPerStep = 32;
 constexpr size_t kPurgeHeadsPerStep = 2048;
-/// Up to so many rows are deleted one by one; for more, a range tombstone is cheaper than its rows' tombstones.
+/// Up to so many rows are deleted one by one; for more, a range tombstone is cheaper than its rows'
+/// tombstones.
 constexpr size_t kPurgePointRowsMax = 64;
 
 }  // namespace
@@ -32,7 +33,7 @@ bool Keyspace::Housekeeping() {
   return more;
 }
 
-// ---- Eviction ----------------------------------------------------------------------------------------------
+// ---- Eviction ----
 
 /// Sampled eviction, as Redis does it: of a few random objects the one that the policy likes least leaves.
 bool Keyspace::EvictSlice() {
@@ -47,7 +48,8 @@ bool Keyspace::EvictSlice() {
       Object* object = hot_.Sample(random_());
       if (object == nullptr) return false;
       if (object->pins > 0 || object->dirty() || !object->live()) continue;
-      // Demotion loses nothing, so a key that the policy would not delete may leave RAM, after those it would.
+      // Demotion loses nothing, so a key that the policy would not delete may leave RAM, after those it
+      // would.
       const uint64_t score = eviction_.Candidate(object) ? eviction_.Score(object, random_()) : 0;
       if (worst == nullptr || score > worst_score) {
         worst = object;
@@ -89,7 +91,7 @@ bool Keyspace::ReclaimSlice() {
   return true;
 }
 
-// ---- Expiry ------------------------------------------------------------------------------------------------
+// ---- Expiry ----
 
 void Keyspace::StartSweep() {
   if (!options_.active_expiry || sweeping_ || due_next_ < due_.size()) return;
@@ -103,29 +105,31 @@ void Keyspace::StartSweep() {
   auto job = std::make_shared<Scan>();
   job->from = sweep_from_;
   const uint64_t now = now_ms_;
-  readers_.Submit(
-      {[this, job, now] {
-         Store::ScanOptions options;
-         options.fill_cache = false;
-         options.lower = job->from;
-         if (options.lower.empty()) format::AppendExpiryIndexKey(options.lower, 0, 0, {});
-         format::AppendExpiryIndexKey(options.upper, now, 0, {});  // keys whose time is before now
-         const Store::ScanIterator scan = store_->Scan(Family::kScores, std::move(options));
-         for (scan.it->SeekToFirst(); scan.it->Valid() && job->rows.size() < kSweepKeysPerScan; scan.it->Next()) {
-           job->rows.emplace_back(ToView(scan.it->key()));
-         }
-         job->status = Store::ToStatus(scan.it->status());
-       },
-       [this, job] {
-         sweeping_ = false;
-         // Something was indexed before the place where the scan began, or the turn was lost: begin again.
-         if (!job->status.ok() || job->from != sweep_from_) return;
-         due_ = std::move(job->rows);
-         due_next_ = 0;
-         if (due_.empty()) return;
-         sweep_from_ = due_.back() + '\0';
-         if (!indexed_low_.empty() && indexed_low_ < sweep_from_) sweep_from_ = indexed_low_;
-       }});
+  readers_.Submit({[this, job, now] {
+                     Store::ScanOptions options;
+                     options.fill_cache = false;
+                     options.lower = job->from;
+                     if (options.lower.empty()) format::AppendExpiryIndexKey(options.lower, 0, 0, {});
+                     format::AppendExpiryIndexKey(options.upper, now, 0,
+                                                  {});  // keys whose time is before now
+                     const Store::ScanIterator scan = store_->Scan(Family::kScores, std::move(options));
+                     for (scan.it->SeekToFirst(); scan.it->Valid() && job->rows.size() < kSweepKeysPerScan;
+                          scan.it->Next()) {
+                       job->rows.emplace_back(ToView(scan.it->key()));
+                     }
+                     job->status = Store::ToStatus(scan.it->status());
+                   },
+                   [this, job] {
+                     sweeping_ = false;
+                     // Something was indexed before the place where the scan began, or the turn was lost:
+                     // begin again.
+                     if (!job->status.ok() || job->from != sweep_from_) return;
+                     due_ = std::move(job->rows);
+                     due_next_ = 0;
+                     if (due_.empty()) return;
+                     sweep_from_ = due_.back() + '\0';
+                     if (!indexed_low_.empty() && indexed_low_ < sweep_from_) sweep_from_ = indexed_low_;
+                   }});
 }
 
 bool Keyspace::SweepSlice() {
@@ -173,7 +177,7 @@ void Keyspace::SweepRows(Txn& txn, size_t begin, size_t end) {
   }
 }
 
-// ---- Purging -----------------------------------------------------------------------------------------------
+// ---- Purging ----
 
 /// What a step of the purge found on a reader thread.
 struct Keyspace::PurgeJob {
@@ -181,12 +185,12 @@ struct Keyspace::PurgeJob {
   static void CollectIds(const Store& store, PurgeJob& job);
 
   std::vector<uint64_t> ids;
-  std::vector<std::pair<Family, std::string>> rows;         ///< to delete one by one
-  std::vector<std::pair<Family, uint64_t>> whole;           ///< to delete as ranges
+  std::vector<std::pair<Family, std::string>> rows;  ///< to delete one by one
+  std::vector<std::pair<Family, uint64_t>> whole;    ///< to delete as ranges
   // A dropped database:
   uint64_t round = 0;
   int physical = -1;
-  std::string next;                                         ///< metadata key where the next step goes on
+  std::string next;  ///< metadata key where the next step goes on
   bool done = false;
   Status status;
 };
@@ -241,12 +245,14 @@ void Keyspace::StartPurge() {
     const size_t n = std::min(kPurgeIdsPerStep, purge_queue_.size());
     job->ids.assign(purge_queue_.begin(), purge_queue_.begin() + static_cast<ptrdiff_t>(n));
     // Rows of an id that nobody has any more do not change: no snapshot is needed.
-    readers_.Submit({[this, job] { PurgeJob::CollectRows(*store_, *job); }, [this, job] { FinishPurge(*job); }});
+    readers_.Submit(
+        {[this, job] { PurgeJob::CollectRows(*store_, *job); }, [this, job] { FinishPurge(*job); }});
   } else if (!committed_.dropped.empty() && !state_.dropped.empty() &&
              committed_.dropped.front() == state_.dropped.front()) {  // all its rows are on disk
     job->physical = state_.dropped.front();
     job->next = dropped_next_;
-    readers_.Submit({[this, job] { PurgeJob::CollectIds(*store_, *job); }, [this, job] { FinishDropped(*job); }});
+    readers_.Submit(
+        {[this, job] { PurgeJob::CollectIds(*store_, *job); }, [this, job] { FinishDropped(*job); }});
   } else {
     return;
   }
@@ -260,7 +266,8 @@ bool Keyspace::PurgeStepIsOver(const PurgeJob& job) {
 
 void Keyspace::FinishPurge(PurgeJob& job) {
   if (!PurgeStepIsOver(job)) return;
-  for (const auto& [family, key] : job.rows) batch_.Delete(store_->handle(family), key).PermitUncheckedError();
+  for (const auto& [family, key] : job.rows)
+    batch_.Delete(store_->handle(family), key).PermitUncheckedError();
   for (const auto& [family, id] : job.whole) {
     std::string from, to;
     AppendBig64(from, id);

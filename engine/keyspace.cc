@@ -29,7 +29,8 @@ Status Keyspace::Start() {
   std::error_code error;
   std::filesystem::create_directories(options_.dir, error);
   if (error) return {Code::kIoError, "cannot create " + options_.dir + ": " + error.message()};
-  Result<std::unique_ptr<Store>> store = Store::Open(options_.dir + "/rocksdb", options_.store, options_.wake);
+  Result<std::unique_ptr<Store>> store =
+      Store::Open(options_.dir + "/rocksdb", options_.store, options_.wake);
   if (!store.ok()) return store.status();
   store_ = std::move(*store);
 
@@ -50,10 +51,8 @@ Status Keyspace::ReadState() {
     case Store::Found::kYes:
       if (Status s = format::DecodeState(ToView(value), &state); !s.ok()) return s;
       break;
-    case Store::Found::kNo:
-      break;
-    default:
-      return why;
+    case Store::Found::kNo: break;
+    default: return why;
   }
   for (const format::State::Database& db : state.databases) {
     if (db.logical >= options_.databases && db.keys > 0) {
@@ -76,7 +75,8 @@ Status Keyspace::ReadPurges() {
   const Store::ScanIterator scan = store_->Scan(Family::kSystem, std::move(purges));
   for (scan.it->SeekToFirst(); scan.it->Valid(); scan.it->Next()) {
     uint64_t id;
-    if (!format::DecodePurgeKey(ToView(scan.it->key()), &id)) return {Code::kCorruption, "a purge row does not decode"};
+    if (!format::DecodePurgeKey(ToView(scan.it->key()), &id))
+      return {Code::kCorruption, "a purge row does not decode"};
     purge_queue_.push_back(id);
   }
   if (!scan.it->status().ok()) return Store::ToStatus(scan.it->status());
@@ -93,7 +93,7 @@ Keyspace::~Keyspace() {
   if (sync_thread_.joinable()) sync_thread_.join();
 }
 
-// ---- Running a command -------------------------------------------------------------------------------------
+// ---- Running a command ----
 
 bool Keyspace::BeginRun(Waiter& waiter, int db) {
   CHECK(waiter.pending_ == 0);
@@ -191,7 +191,7 @@ void Keyspace::EraseIfUseless(Object* object) {
   }
 }
 
-// ---- The turn ----------------------------------------------------------------------------------------------
+// ---- The turn ----
 
 void Keyspace::TakeIn() {
   now_ms_ = clock_.WallMs();
@@ -220,7 +220,8 @@ Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
     state_row_.clear();
     committing_ = MakeState();
     format::AppendState(state_row_, committing_);
-    batch_.Put(store_->handle(Family::kSystem), ToSlice(format::kStateKey), state_row_).PermitUncheckedError();
+    batch_.Put(store_->handle(Family::kSystem), ToSlice(format::kStateKey), state_row_)
+        .PermitUncheckedError();
     state_changed_ = false;
     state_in_batch_ = true;
   }
@@ -242,15 +243,13 @@ Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
         break;
-      case Store::Wrote::kFailed:
-        AfterFailure(std::move(why));
-        return Committed::kFailed;
+      case Store::Wrote::kFailed: AfterFailure(std::move(why)); return Committed::kFailed;
     }
   }
 }
 
-/// Puts the heads that the turn changed into the batch, each once, in key order: neighbours in the memtable are found
-/// from each other, which halves the cost of inserting many.
+/// Puts the heads that the turn changed into the batch, each once, in key order: neighbours in the memtable
+/// are found from each other, which halves the cost of inserting many.
 void Keyspace::PutHeads() {
   if (heads_.size() > 1) {
     std::sort(heads_.begin(), heads_.end(), [](const Object* a, const Object* b) {
@@ -262,7 +261,8 @@ void Keyspace::PutHeads() {
     object->head_dirty = false;
     head_value_.clear();
     if (object->live()) txn_.EncodeHead(object, &head_value_);
-    PutHead(object, head_value_, object->live() && !object->has_rows ? object->inline_value() : std::string_view());
+    PutHead(object, head_value_,
+            object->live() && !object->has_rows ? object->inline_value() : std::string_view());
   }
   heads_.clear();
   pending_head_bytes_ = 0;
@@ -434,7 +434,7 @@ Status Keyspace::StartCheckpoint(const std::string& path, std::function<void(Sta
   return {};
 }
 
-// ---- Databases ---------------------------------------------------------------------------------------------
+// ---- Databases ----
 
 void Keyspace::TakeState(const format::State& state) {
   const uint64_t next_id = std::max(state_.next_object_id, state.next_object_id);
@@ -497,8 +497,9 @@ int Keyspace::FreePhysical() {
 
 uint64_t Keyspace::KeyCount(int db) const {
   const int physical = Physical(db);
-  return physical == kNone || static_cast<size_t>(physical) >= counts_.size() ? 0
-                                                                              : counts_[static_cast<size_t>(physical)].keys;
+  return physical == kNone || static_cast<size_t>(physical) >= counts_.size()
+             ? 0
+             : counts_[static_cast<size_t>(physical)].keys;
 }
 
 uint64_t Keyspace::ExpiryCount(int db) const {
@@ -517,7 +518,8 @@ Status Keyspace::FlushDb(int db) {
   const int physical = Physical(db);
   if (physical == kNone || KeyCount(db) == 0) return {};
   // Thousands of flushed databases that wait for their purge: let it catch up.
-  if (state_.dropped.size() + physical_.size() >= 0xff00) return {Code::kBusy, "too many flushed databases to purge"};
+  if (state_.dropped.size() + physical_.size() >= 0xff00)
+    return {Code::kBusy, "too many flushed databases to purge"};
   state_.dropped.push_back(static_cast<uint16_t>(physical));
   physical_[static_cast<size_t>(db)] = kNone;
   state_changed_ = true;

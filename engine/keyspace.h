@@ -22,6 +22,7 @@
 #include "engine/load.h"
 #include "engine/reader_pool.h"
 #include "engine/store.h"
+#include "engine/sync_mode.h"
 #include "engine/txn.h"
 #include "engine/waiter.h"
 
@@ -32,11 +33,8 @@ inline constexpr size_t kInlineBytesMax = 64 << 10;
 /// Rows up to this many bytes in all are packed into the metadata row.
 inline constexpr size_t kPackedBytesMax = 1024;
 
-/// When an acknowledged write is on the platter; Redis's appendfsync.
-enum class SyncMode : uint8_t { kAlways, kEverySecond, kNo };
-
 struct KeyspaceOptions {
-  std::string dir;     ///< the database is in `dir`/rocksdb
+  std::string dir;  ///< the database is in `dir`/rocksdb
   int databases = 16;
   uint64_t hot_bytes_max = 0;  ///< 0: no limit
   EvictionOptions eviction;
@@ -53,24 +51,24 @@ struct KeyspaceOptions {
 struct KeyspaceStats {
   uint64_t keyspace_hits = 0;
   uint64_t keyspace_misses = 0;
-  uint64_t hot_hits = 0;          ///< key look-ups answered from RAM
-  uint64_t cached_reads = 0;      ///< answered from RocksDB's caches without waiting
-  uint64_t faults = 0;            ///< reads from disk that commands waited for
+  uint64_t hot_hits = 0;      ///< key look-ups answered from RAM
+  uint64_t cached_reads = 0;  ///< answered from RocksDB's caches without waiting
+  uint64_t faults = 0;        ///< reads from disk that commands waited for
   uint64_t commands_rerun = 0;
   uint64_t commits = 0;
   uint64_t committed_bytes = 0;
   uint64_t commit_stalls = 0;
   uint64_t commit_failures = 0;
   uint64_t expired_keys = 0;
-  uint64_t evicted_keys = 0;      ///< in delete mode
+  uint64_t evicted_keys = 0;  ///< in delete mode
   uint64_t demoted_objects = 0;
   uint64_t purged_objects = 0;
   uint64_t sync_failures = 0;
 };
 
-/// All keys of all databases: the hot tier over the store, the turn and its one commit, faults, expiry, eviction,
-/// purging. One thread, the keyspace thread, calls everything here but where it says otherwise; DESIGN and
-/// engine/README.md tell why.
+/// All keys of all databases: the hot tier over the store, the turn and its one commit, faults, expiry,
+/// eviction, purging. One thread, the keyspace thread, calls everything here but where it says otherwise;
+/// DESIGN and engine/README.md tell why.
 ///
 /// A turn, as the server drives it:
 ///   TakeIn(); Run(...) for each command; Commit(); then the replies may leave; Housekeeping().
@@ -97,7 +95,7 @@ class Keyspace {
   Keyspace(const Keyspace&) = delete;
   Keyspace& operator=(const Keyspace&) = delete;
 
-  // -- Commands ---------------------------------------------------------------------------------------------
+  // -- Commands
 
   /// Runs `body(Txn&)` with `db` selected. All or nothing: an unwound body leaves no trace.
   template <typename Body>
@@ -119,9 +117,9 @@ class Keyspace {
   /// Why the last Run gave kFailed.
   const Status& error() const { return error_; }
 
-  /// Runs `job` on a reader thread against a snapshot of all that was executed so far. The waiter is suspended
-  /// until the job is done. Commits what the turn has pending; false (and nothing done) when that is not possible
-  /// now: the waiter is then suspended until it is, and the command runs again.
+  /// Runs `job` on a reader thread against a snapshot of all that was executed so far. The waiter is
+  /// suspended until the job is done. Commits what the turn has pending; false (and nothing done) when that
+  /// is not possible now: the waiter is then suspended until it is, and the command runs again.
   bool Offload(Waiter& waiter, int db, std::function<void(const class SnapshotView&)> job);
 
   /// Lets go of a waiter that is not suspended and will not come back.
@@ -129,7 +127,7 @@ class Keyspace {
   /// Waiters whose wait is over, in the order in which their waits ended. Appends.
   void TakeReady(std::vector<Waiter*>* ready);
 
-  // -- The turn ---------------------------------------------------------------------------------------------
+  // -- The turn
 
   /// Takes in what other threads have finished, and the time.
   void TakeIn();
@@ -142,7 +140,8 @@ class Keyspace {
   Committed RetryCommit();
   /// Suspends a command that writes until the stalled commit is through.
   void SuspendWriter(Waiter& waiter);
-  /// Not writable: the last commit or sync failed. Writes are refused; TryRecover() is to be called now and then.
+  /// Not writable: the last commit or sync failed. Writes are refused; TryRecover() is to be called now and
+  /// then.
   bool writable() const { return failure_.ok(); }
   const Status& failure() const { return failure_; }
   bool TryRecover();
@@ -155,7 +154,7 @@ class Keyspace {
   void Listen(bool on) { listening_ = on; }
   std::vector<KeyEvent> TakeEvents() { return std::exchange(events_, {}); }
 
-  // -- Databases --------------------------------------------------------------------------------------------
+  // -- Databases
 
   int databases() const { return options_.databases; }
   uint64_t KeyCount(int db) const;
@@ -168,18 +167,18 @@ class Keyspace {
   std::optional<std::string> RandomResidentKey(int db);
   bool AllResident(int db) const;
 
-  // -- The store --------------------------------------------------------------------------------------------
+  // -- The store
 
   /// Syncs the log now. Blocking.
   Status SyncNow();
-  /// Writes a consistent copy that a server can be started on (`--dir path`), replacing an older one; on a reader
-  /// thread. `done` is called on the keyspace thread.
-  /// kBusy, and nothing started, when what was executed cannot be committed first.
+  /// Writes a consistent copy that a server can be started on (`--dir path`), replacing an older one; on a
+  /// reader thread. `done` is called on the keyspace thread. kBusy, and nothing started, when what was
+  /// executed cannot be committed first.
   Status StartCheckpoint(const std::string& path, std::function<void(Status)> done);
   /// The same, blocking; kBusy also when the commit failed.
   Status CheckpointNow(const std::string& path);
 
-  // -- Settings and numbers ---------------------------------------------------------------------------------
+  // -- Settings and numbers
 
   KeyspaceOptions& options() { return options_; }
   const KeyspaceOptions& options() const { return options_; }
@@ -287,29 +286,30 @@ class Keyspace {
   // The turn.
   rocksdb::WriteBatch batch_;
   std::vector<Txn::Touched> touched_;
-  std::vector<Object*> heads_;         ///< objects with head_dirty
-  size_t pending_head_bytes_ = 0;      ///< about what they will take in the batch
-  std::string saved_heads_;            ///< metadata values as earlier commands of the turn would have written them
+  std::vector<Object*> heads_;     ///< objects with head_dirty
+  size_t pending_head_bytes_ = 0;  ///< about what they will take in the batch
+  std::string saved_heads_;  ///< metadata values as earlier commands of the turn would have written them
   std::vector<Object*> useless_;
   std::vector<KeyEvent> events_;
   bool listening_ = false;
-  uint32_t mark_ = 0;  ///< number of the command in the turn, from 1
-  bool state_changed_ = false;   ///< since it was last put into the batch
+  uint32_t mark_ = 0;           ///< number of the command in the turn, from 1
+  bool state_changed_ = false;  ///< since it was last put into the batch
   bool state_in_batch_ = false;
   std::string state_row_;
   std::string head_value_;
-  std::vector<uint64_t> new_purges_;    ///< object ids that this turn gave to the purge
-  std::vector<uint64_t> purged_;        ///< object ids that this turn purged
+  std::vector<uint64_t> new_purges_;  ///< object ids that this turn gave to the purge
+  std::vector<uint64_t> purged_;      ///< object ids that this turn purged
   bool stalled_ = false;
   bool databases_changed_ = false;  ///< a database was flushed or swapped since the last commit
-  bool turn_lost_ = false;  ///< a commit in the middle of the turn failed: the whole turn is told
+  bool turn_lost_ = false;          ///< a commit in the middle of the turn failed: the whole turn is told
   Status failure_;
-  std::vector<std::pair<uint16_t, std::string>> lost_keys_;  ///< keys that the lost turn wrote, by physical db
+  std::vector<std::pair<uint16_t, std::string>>
+      lost_keys_;  ///< keys that the lost turn wrote, by physical db
 
   // Databases.
-  std::vector<int> physical_;        ///< by logical; kNone: never written
-  std::vector<DbCounts> counts_;     ///< by physical
-  format::State state_;              ///< next_object_id, next_physical and dropped are current; databases: MakeState
+  std::vector<int> physical_;     ///< by logical; kNone: never written
+  std::vector<DbCounts> counts_;  ///< by physical
+  format::State state_;  ///< next_object_id, next_physical and dropped are current; databases: MakeState
   format::State committed_;
   format::State committing_;
 
@@ -321,18 +321,19 @@ class Keyspace {
 
   // Background work.
   std::unique_ptr<Sweeper> sweeper_;
-  std::string sweep_from_;        ///< expiry index key where the next scan begins: none walks over earlier deletions
+  std::string
+      sweep_from_;  ///< expiry index key where the next scan begins: none walks over earlier deletions
   std::string indexed_low_;       ///< the lowest key indexed while a scan was under way; empty: none
   std::vector<std::string> due_;  ///< index rows whose time has come
   size_t due_next_ = 0;
   size_t sweep_step_ = 1;
   bool sweeping_ = false;
   std::vector<uint64_t> purge_queue_;
-  std::string dropped_next_;      ///< metadata key where the purge of the first dropped database goes on
-  bool purging_ = false;          ///< a step is on a reader thread
+  std::string dropped_next_;  ///< metadata key where the purge of the first dropped database goes on
+  bool purging_ = false;      ///< a step is on a reader thread
   bool purge_again_ = false;
-  uint64_t purge_round_ = 0;      ///< counts lost turns: a step that began before one is of no use
-  size_t reclaim_segment_ = 0;    ///< where dropped databases are being freed in the hot tier
+  uint64_t purge_round_ = 0;    ///< counts lost turns: a step that began before one is of no use
+  size_t reclaim_segment_ = 0;  ///< where dropped databases are being freed in the hot tier
   bool reclaiming_ = false;
   bool reclaim_again_ = false;
 
@@ -343,7 +344,7 @@ class Keyspace {
   std::atomic<bool> sync_failed_{false};
   std::mutex sync_mutex_;
   std::condition_variable sync_condition_;
-  Status sync_error_;  ///< under sync_mutex_
+  Status sync_error_;      ///< under sync_mutex_
   bool stopping_ = false;  ///< under sync_mutex_
   std::thread sync_thread_;
 };

@@ -21,7 +21,7 @@ struct Load {
   // The question.
   Kind kind = Kind::kHead;
   Object* object = nullptr;
-  uint64_t object_id = 0;     ///< rows only: of which incarnation of the object
+  uint64_t object_id = 0;  ///< rows only: of which incarnation of the object
   RowSpace space = RowSpace::kFields;
   std::string key;                ///< kHead: metadata key; kRow: row key; kRange: first row key of the range
   std::optional<std::string> to;  ///< kRange: exclusive end; nullopt: the end of the space
@@ -38,10 +38,12 @@ struct Load {
   std::vector<Waiter*> waiters;
 };
 
-inline Family FamilyOf(RowSpace space) { return space == RowSpace::kFields ? Family::kFields : Family::kScores; }
+inline Family FamilyOf(RowSpace space) {
+  return space == RowSpace::kFields ? Family::kFields : Family::kScores;
+}
 
-/// Reads the rows that a range load asks for. Any thread. With `cached_only`, stops where disk would be needed and
-/// returns false there.
+/// Reads the rows that a range load asks for. Any thread. With `cached_only`, stops where disk would be
+/// needed and returns false there.
 bool ReadRange(const Store& store, Load& load, bool cached_only);
 /// Puts the rows of an answered range load into the tree.
 void InstallRange(const Load& load, RowTree& tree);

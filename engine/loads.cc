@@ -189,14 +189,9 @@ void Keyspace::InstallHead(Load& load) {
   // While it is loading nobody else changes the object: every command that meets it waits for this load.
   CHECK(load.object->state == Object::State::kLoading && load.object->load == &load);
   switch (load.found) {
-    case Store::Found::kYes:
-      load.error = DecodeInto(load.object, ToView(load.value));
-      break;
-    case Store::Found::kNo:
-      hot_.BecomeAbsent(load.object);
-      break;
-    default:
-      hot_.BecomeCold(load.object);
+    case Store::Found::kYes: load.error = DecodeInto(load.object, ToView(load.value)); break;
+    case Store::Found::kNo: hot_.BecomeAbsent(load.object); break;
+    default: hot_.BecomeCold(load.object);
   }
 }
 
@@ -243,10 +238,10 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
       rows->fields.Forget();
       rows->scores.Forget();
     } else if (ok) {
-      ok = format::DecodePackedRows(value, [&](std::string_view key, std::string_view row) {
-             rows->fields.Put(key, row);
-           }) &&
-           format::DecodePackedKeys(value, [&](std::string_view key) { rows->scores.Put(key, {}); }) && value.empty();
+      ok = format::DecodePackedRows(
+               value, [&](std::string_view key, std::string_view row) { rows->fields.Put(key, row); }) &&
+           format::DecodePackedKeys(value, [&](std::string_view key) { rows->scores.Put(key, {}); }) &&
+           value.empty();
     }
     if (!ok) {
       hot_.BecomeCold(object);

@@ -20,8 +20,8 @@ struct Load;
 
 /// What an object with rows has beyond its head: collections, and strings that are kept in chunks.
 struct ObjectRows {
-  uint64_t id = 0;             ///< 0: packed (all rows inside the metadata row)
-  format::CollectionBody body; ///< of a chunked string: aux0 is its size in bytes
+  uint64_t id = 0;              ///< 0: packed (all rows inside the metadata row)
+  format::CollectionBody body;  ///< of a chunked string: aux0 is its size in bytes
   RowTree fields;
   RowTree scores;
   std::vector<Load*> loads;    ///< row reads under way; while there are any, dummies must stay
@@ -56,7 +56,7 @@ struct Object {
   StringEncoding encoding : 2 = StringEncoding::kAuto;
   bool has_rows : 1 = false;
   bool head_dirty : 1 = false;  ///< its metadata row must be written with the turn's commit
-  uint32_t pins = 0;  ///< commands that wait and need it in RAM, and reads under way for it
+  uint32_t pins = 0;            ///< commands that wait and need it in RAM, and reads under way for it
 
   std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
   std::string_view inline_value() const { return {value, value_size}; }

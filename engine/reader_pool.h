@@ -9,9 +9,9 @@
 
 namespace thermocline {
 
-/// Threads that do blocking reads for the keyspace thread. A job has two halves: `read` runs on a reader thread,
-/// `finish` on the keyspace thread, when it takes the finished jobs. The queue holds at most one job per suspended
-/// command and a few of the background's own, so it is bounded by `maxclients`.
+/// Threads that do blocking reads for the keyspace thread. A job has two halves: `read` runs on a reader
+/// thread, `finish` on the keyspace thread, when it takes the finished jobs. The queue holds at most one job
+/// per suspended command and a few of the background's own, so it is bounded by `maxclients`.
 class ReaderPool {
  public:
   struct Job {
@@ -39,12 +39,12 @@ class ReaderPool {
   const std::function<void()> wake_;
   std::mutex mutex_;
   std::condition_variable condition_;
-  std::deque<Job> queue_;                          ///< under mutex_
-  std::vector<std::function<void()>> finished_;    ///< under mutex_
-  bool stopping_ = false;                          ///< under mutex_
-  bool paused_ = false;                            ///< under mutex_
-  int running_ = 0;                                ///< under mutex_
-  std::condition_variable idle_;                   ///< running_ has become 0
+  std::deque<Job> queue_;                        ///< under mutex_
+  std::vector<std::function<void()>> finished_;  ///< under mutex_
+  bool stopping_ = false;                        ///< under mutex_
+  bool paused_ = false;                          ///< under mutex_
+  int running_ = 0;                              ///< under mutex_
+  std::condition_variable idle_;                 ///< running_ has become 0
   std::vector<std::thread> threads_;
 };
 

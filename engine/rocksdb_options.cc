@@ -11,12 +11,14 @@
 
 namespace thermocline {
 
-rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, std::shared_ptr<rocksdb::Statistics> statistics) {
+rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
+                                 std::shared_ptr<rocksdb::Statistics> statistics) {
   rocksdb::DBOptions db;
   db.create_if_missing = true;
   db.create_missing_column_families = true;
   if (options.env != nullptr) db.env = options.env;
-  db.max_open_files = options.open_files_max;  // all tables stay open: a cold read must not begin with an open()
+  db.max_open_files =
+      options.open_files_max;  // all tables stay open: a cold read must not begin with an open()
   db.max_background_jobs = options.background_jobs;
   db.max_subcompactions = 1;  // few cores: leave them to reads and to the keyspace thread
   db.statistics = std::move(statistics);
@@ -42,9 +44,10 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, std::shared_ptr<ro
   db.max_bgerror_resume_count = 2147483647;
   if (options.rate_limit_bytes_per_second > 0) {
     // Only writes of flush and compaction are limited; flush has the higher priority.
-    db.rate_limiter.reset(rocksdb::NewGenericRateLimiter(static_cast<int64_t>(options.rate_limit_bytes_per_second),
-                                                         100'000, 10, rocksdb::RateLimiter::Mode::kWritesOnly,
-                                                         /*auto_tuned=*/false));
+    db.rate_limiter.reset(
+        rocksdb::NewGenericRateLimiter(static_cast<int64_t>(options.rate_limit_bytes_per_second), 100'000, 10,
+                                       rocksdb::RateLimiter::Mode::kWritesOnly,
+                                       /*auto_tuned=*/false));
   }
   return db;
 }
@@ -52,8 +55,8 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, std::shared_ptr<ro
 rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions& options,
                                                std::shared_ptr<rocksdb::Cache> block_cache) {
   rocksdb::ColumnFamilyOptions cf;
-  // A memtable that fits the CPU's cache costs half as much per put as one of 64 MiB (measured, see DESIGN). Four
-  // of them ride out a compaction before writes are slowed.
+  // A memtable that fits the CPU's cache costs half as much per put as one of 64 MiB (measured, see DESIGN).
+  // Four of them ride out a compaction before writes are slowed.
   cf.write_buffer_size = family == Family::kSystem ? std::min<uint64_t>(options.write_buffer_bytes, 1 << 20)
                                                    : options.write_buffer_bytes;
   cf.max_write_buffer_number = 4;
@@ -64,8 +67,8 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions
   cf.memtable_factory = NewTreeMemTableFactory(cf.comparator);
   cf.arena_block_size = 256 << 10;  // an idle family costs little
 
-  // Small tables come often with small memtables: let more of them gather before a compaction or a slow-down. The
-  // bloom filters keep point reads cheap meanwhile.
+  // Small tables come often with small memtables: let more of them gather before a compaction or a slow-down.
+  // The bloom filters keep point reads cheap meanwhile.
   cf.level0_file_num_compaction_trigger = 8;
   cf.level0_slowdown_writes_trigger = 24;
   cf.level0_stop_writes_trigger = 40;
@@ -85,15 +88,17 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions
 
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = std::move(block_cache);
-  table.block_size = 8 << 10;   // a packed object or an inline string is one block, hence one disk read
-  table.format_version = 5;     // the faster filters
+  table.block_size = 8 << 10;  // a packed object or an inline string is one block, hence one disk read
+  table.format_version = 5;    // the faster filters
   table.checksum = rocksdb::kXXH3;
-  // Whole-key filters: every read that matters is a point read. Bloom, not Ribbon: Ribbon saves a third of the memory
-  // (0.4 bytes per key) but building it took a quarter of all compaction time under a load of small writes.
+  // Whole-key filters: every read that matters is a point read. Bloom, not Ribbon: Ribbon saves a third of
+  // the memory (0.4 bytes per key) but building it took a quarter of all compaction time under a load of
+  // small writes.
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.whole_key_filtering = true;
   table.optimize_filters_for_memory = true;
-  // Indexes and filters live in the one cache that is budgeted, above data blocks; those of level 0 are pinned.
+  // Indexes and filters live in the one cache that is budgeted, above data blocks; those of level 0 are
+  // pinned.
   table.cache_index_and_filter_blocks = true;
   table.cache_index_and_filter_blocks_with_high_priority = true;
   table.pin_l0_filter_and_index_blocks_in_cache = true;

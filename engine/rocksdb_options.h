@@ -9,7 +9,8 @@
 namespace thermocline {
 
 /// The settings of the database and of one family. Every choice has its reason in rocksdb_options.cc.
-rocksdb::DBOptions MakeDbOptions(const StoreOptions& options, std::shared_ptr<rocksdb::Statistics> statistics);
+rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
+                                 std::shared_ptr<rocksdb::Statistics> statistics);
 rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions& options,
                                                std::shared_ptr<rocksdb::Cache> block_cache);
 

@@ -33,9 +33,7 @@ std::string GapStartBehind(Kind kind, std::string_view key) {
 
 // ---------------------------------------------------------------- life
 
-RowTree::RowTree(RowTree&& other) noexcept {
-  *this = std::move(other);
-}
+RowTree::RowTree(RowTree&& other) noexcept { *this = std::move(other); }
 
 RowTree& RowTree::operator=(RowTree&& other) noexcept {
   if (this == &other) return *this;
@@ -50,9 +48,7 @@ RowTree& RowTree::operator=(RowTree&& other) noexcept {
   return *this;
 }
 
-RowTree::~RowTree() {
-  FreeAll();
-}
+RowTree::~RowTree() { FreeAll(); }
 
 void RowTree::Forget() {
   FreeAll();
@@ -115,15 +111,9 @@ RowTree::Knowledge RowTree::Put(std::string_view key, std::string_view value) {
   Descend(key, &path);
   if (path.found) {
     switch (path.leaf->kind(path.pos)) {
-      case Kind::kRow:
-        Overwrite(path, value);
-        return Knowledge::kPresent;
-      case Kind::kDummy:
-        ToRow(path, value);
-        return Knowledge::kAbsent;
-      case Kind::kBound:
-        ResolveBound(path, Kind::kRow, value);
-        return Knowledge::kUnknown;
+      case Kind::kRow: Overwrite(path, value); return Knowledge::kPresent;
+      case Kind::kDummy: ToRow(path, value); return Knowledge::kAbsent;
+      case Kind::kBound: ResolveBound(path, Kind::kRow, value); return Knowledge::kUnknown;
     }
   }
   if (gaps_ == 0 || !GapBefore(EntryAt(path, 0))) {
@@ -146,11 +136,8 @@ RowTree::Knowledge RowTree::Erase(std::string_view key) {
           ToDummy(path);
         }
         return Knowledge::kPresent;
-      case Kind::kDummy:
-        return Knowledge::kAbsent;
-      case Kind::kBound:
-        ResolveBound(path, Kind::kDummy, {});
-        return Knowledge::kUnknown;
+      case Kind::kDummy: return Knowledge::kAbsent;
+      case Kind::kBound: ResolveBound(path, Kind::kDummy, {}); return Knowledge::kUnknown;
     }
   }
   if (gaps_ == 0 || !GapBefore(EntryAt(path, 0))) return Knowledge::kAbsent;
@@ -361,13 +348,9 @@ void RowTree::Cursor::Place(const Path& path) {
   parent_index_ = path.height > 0 ? path.index[path.height - 1] : 0;
 }
 
-std::string_view RowTree::Cursor::key() const {
-  return leaf_->key(index_);
-}
+std::string_view RowTree::Cursor::key() const { return leaf_->key(index_); }
 
-std::string_view RowTree::Cursor::value() const {
-  return leaf_->value(index_);
-}
+std::string_view RowTree::Cursor::value() const { return leaf_->value(index_); }
 
 /// To the first entry of the next leaf, or behind the last of the previous one. False, and nothing changes,
 /// where there is none.
@@ -389,13 +372,9 @@ bool RowTree::Cursor::StepLeaf(int direction) {
   return true;
 }
 
-bool RowTree::Cursor::AtLastEnd() const {
-  return leaf_ == nullptr || index_ == leaf_->entries;
-}
+bool RowTree::Cursor::AtLastEnd() const { return leaf_ == nullptr || index_ == leaf_->entries; }
 
-bool RowTree::Cursor::GapBefore() const {
-  return AtLastEnd() ? tree_->end_gap_ != 0 : leaf_->gap(index_);
-}
+bool RowTree::Cursor::GapBefore() const { return AtLastEnd() ? tree_->end_gap_ != 0 : leaf_->gap(index_); }
 
 std::optional<std::string> RowTree::Cursor::EntryKey() const {
   return AtLastEnd() ? std::nullopt : std::optional<std::string>(leaf_->key(index_));
@@ -454,9 +433,7 @@ void RowTree::Cursor::Next() {
   SettleForward();
 }
 
-void RowTree::Cursor::Previous() {
-  SettleBackward();
-}
+void RowTree::Cursor::Previous() { SettleBackward(); }
 
 // ---------------------------------------------------------------- checking
 

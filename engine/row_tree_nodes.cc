@@ -40,9 +40,7 @@ size_t SizeClass(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-size_t LeafCapacity(size_t bytes) {
-  return std::min(SizeClass(bytes), kMaxLeafBytes);
-}
+size_t LeafCapacity(size_t bytes) { return std::min(SizeClass(bytes), kMaxLeafBytes); }
 
 }  // namespace
 
@@ -306,9 +304,7 @@ void RowTree::Descend(std::string_view key, Path* path) const {
   path->pos = path->leaf->LowerBound(key, &path->found);
 }
 
-void RowTree::DescendToFirst(Path* path) const {
-  Descend({}, path);
-}
+void RowTree::DescendToFirst(Path* path) const { Descend({}, path); }
 
 RowTree::Lookup RowTree::Find(std::string_view key) const {
   const void* node = root_;

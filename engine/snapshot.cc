@@ -92,7 +92,8 @@ Result<std::optional<std::string>> SnapshotView::RandomKey(uint64_t seed) const 
   // Step over keys that have expired; start again at the front when the end is reached.
   for (int round = 0; round < 2; ++round) {
     int steps = 0;
-    for (it.Seek(round == 0 ? prefix : scan.options->lower); it.Valid() && steps < 10000; it.Next(), ++steps) {
+    for (it.Seek(round == 0 ? prefix : scan.options->lower); it.Valid() && steps < 10000;
+         it.Next(), ++steps) {
       std::string_view value = ToView(it.value());
       format::Head head;
       if (Status s = format::DecodeHead(value, &head); !s.ok()) return s;

@@ -13,8 +13,8 @@
 
 namespace thermocline {
 
-/// One database as it was at one moment, for reads that are large by nature: they run on a reader thread and hold
-/// up nobody. Any thread; valid for the job that it is given to.
+/// One database as it was at one moment, for reads that are large by nature: they run on a reader thread and
+/// hold up nobody. Any thread; valid for the job that it is given to.
 class SnapshotView {
  public:
   struct Key {
@@ -24,23 +24,27 @@ class SnapshotView {
   };
 
   /// `physical` < 0: a database that was never written, without keys.
-  SnapshotView(const Store& store, std::shared_ptr<const rocksdb::Snapshot> snapshot, int physical, uint64_t now_ms)
+  SnapshotView(const Store& store, std::shared_ptr<const rocksdb::Snapshot> snapshot, int physical,
+               uint64_t now_ms)
       : store_(store), snapshot_(std::move(snapshot)), physical_(physical), now_ms_(now_ms) {}
 
-  /// Visits the keys that have not expired, in order, from `from` (inclusive), as long as they begin with `prefix`
-  /// and `visit` gives true. Expired ones are skipped, but count as steps: `visit` sees them with `expired`.
+  /// Visits the keys that have not expired, in order, from `from` (inclusive), as long as they begin with
+  /// `prefix` and `visit` gives true. Expired ones are skipped, but count as steps: `visit` sees them with
+  /// `expired`.
   Status ForEachKey(std::string_view prefix, std::string_view from,
                     const std::function<bool(const Key& key, bool expired)>& visit) const;
 
-  /// A random key that has not expired: a walk down the tree of all key prefixes that takes each branch with the
-  /// same chance. Uniform where keys are evenly spread, as numbered ones are. nullopt: none was found.
+  /// A random key that has not expired: a walk down the tree of all key prefixes that takes each branch with
+  /// the same chance. Uniform where keys are evenly spread, as numbered ones are. nullopt: none was found.
   Result<std::optional<std::string>> RandomKey(uint64_t seed) const;
 
   uint64_t now_ms() const { return now_ms_; }
 
  private:
   Store::ScanIterator Scan(std::string_view prefix) const;
-  bool Expired(const format::Head& head) const { return head.expire_at_ms != 0 && now_ms_ > head.expire_at_ms; }
+  bool Expired(const format::Head& head) const {
+    return head.expire_at_ms != 0 && now_ms_ > head.expire_at_ms;
+  }
 
   const Store& store_;
   const std::shared_ptr<const rocksdb::Snapshot> snapshot_;

@@ -311,13 +311,9 @@ std::string Store::TextProperty(Family family, const std::string& name) const {
   return value;
 }
 
-uint64_t Store::Ticker(uint32_t ticker) const {
-  return statistics_->getTickerCount(ticker);
-}
+uint64_t Store::Ticker(uint32_t ticker) const { return statistics_->getTickerCount(ticker); }
 
-uint64_t Store::block_cache_usage_bytes() const {
-  return block_cache_->GetUsage();
-}
+uint64_t Store::block_cache_usage_bytes() const { return block_cache_->GetUsage(); }
 
 uint64_t Store::memtable_bytes() const {
   uint64_t sum = 0;
@@ -337,8 +333,6 @@ uint64_t Store::disk_bytes() const {
   return sum;
 }
 
-void Store::SetBlockCacheBytes(uint64_t bytes) {
-  block_cache_->SetCapacity(bytes);
-}
+void Store::SetBlockCacheBytes(uint64_t bytes) { block_cache_->SetCapacity(bytes); }
 
 }  // namespace thermocline

@@ -31,12 +31,8 @@ namespace thermocline {
 enum class Family : uint8_t { kSystem, kMetadata, kFields, kScores };
 inline constexpr int kFamilies = 4;
 
-inline rocksdb::Slice ToSlice(std::string_view view) {
-  return {view.data(), view.size()};
-}
-inline std::string_view ToView(const rocksdb::Slice& slice) {
-  return {slice.data(), slice.size()};
-}
+inline rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
+inline std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 /// What an operator may set of RocksDB; engine/rocksdb_options.cc has the rest, each with its reason.
 struct StoreOptions {

@@ -58,7 +58,7 @@ void WriteChunks(Txn& txn, Object* object, uint64_t old_size, uint64_t offset, s
 
 }  // namespace
 
-// ---- Whole values -------------------------------------------------------------------------------------
+// ---- Whole values ----
 
 void SetStringValue(Txn& txn, Object* object, std::string_view value, StringEncoding encoding,
                     uint64_t expire_at_ms) {
@@ -86,7 +86,7 @@ std::string_view StringEncodingName(Txn&, const Object* object) {
   return value.size() <= kEmbeddedBytesMax ? "embstr" : "raw";
 }
 
-// ---- Ranges -------------------------------------------------------------------------------------------
+// ---- Ranges ----
 
 void PrefetchChunks(Txn& txn, Object* object, const ChunkSpan& span) {
   DCHECK(span.count() <= kChunksByKeyMax);
@@ -170,7 +170,7 @@ void WriteStringAt(Txn& txn, Object* object, uint64_t offset, std::string_view b
   }
 }
 
-// ---- Commands -----------------------------------------------------------------------------------------
+// ---- Commands ----
 
 Result<uint64_t> StringAppend(Txn& txn, std::string_view key, std::string_view bytes) {
   Result<Object*> found = txn.ForWrite(key, ObjectType::kString);

@@ -17,7 +17,7 @@ constexpr size_t kScanRowsMax = 64 << 10;
 
 uint64_t Txn::now_ms() const { return keyspace_.now_ms_; }
 
-// ---- The command -------------------------------------------------------------------------------------------
+// ---- The command ----
 
 void Txn::Begin(Waiter* waiter, int db) {
   waiter_ = waiter;
@@ -51,10 +51,16 @@ void Txn::Touch(Object* object) {
   Keyspace& k = keyspace_;
   CHECK(!k.stalled_ && k.failure_.ok());
   if (object->mark == k.mark_) return;
-  Touched touched{object, object->live(), object->live() && object->expire_at_ms != 0, object->dirty(),
-                  object->head_dirty, 0, 0};
+  Touched touched{object,
+                  object->live(),
+                  object->live() && object->expire_at_ms != 0,
+                  object->dirty(),
+                  object->head_dirty,
+                  0,
+                  0};
   if (object->head_dirty) {
-    // What earlier commands made of it is nowhere but in RAM yet, and would be lost if this one is taken back.
+    // What earlier commands made of it is nowhere but in RAM yet, and would be lost if this one is taken
+    // back.
     touched.saved_begin = static_cast<uint32_t>(k.saved_heads_.size());
     if (object->live()) {
       EncodeHead(object, &k.saved_heads_);
@@ -96,7 +102,8 @@ void Txn::TakeBack() {
   k.stats_.keyspace_hits = hits_;
   k.stats_.keyspace_misses = misses_;
   k.stats_.expired_keys = expired_;
-  const std::vector<Touched> mine(k.touched_.begin() + static_cast<ptrdiff_t>(first_touched_), k.touched_.end());
+  const std::vector<Touched> mine(k.touched_.begin() + static_cast<ptrdiff_t>(first_touched_),
+                                  k.touched_.end());
   k.touched_.resize(first_touched_);
   bool earlier = false;
   for (const Touched& touched : mine) {
@@ -114,8 +121,8 @@ void Txn::TakeBack() {
     ++object->pins;
     k.hot_.BecomeCold(object);  // what it was is on disk, or about to be
   }
-  // What earlier commands of the turn wrote to these objects is now in the batch alone: it must reach the disk
-  // before anybody looks.
+  // What earlier commands of the turn wrote to these objects is now in the batch alone: it must reach the
+  // disk before anybody looks.
   if (earlier) (void)k.CommitBatch(/*wait_for_stall=*/true);
   for (const Touched& touched : mine) {
     --touched.object->pins;
@@ -123,7 +130,7 @@ void Txn::TakeBack() {
   }
 }
 
-// ---- Objects -----------------------------------------------------------------------------------------------
+// ---- Objects ----
 
 Object* Txn::Lookup(uint16_t physical, std::string_view key, bool* missing) {
   Keyspace& k = keyspace_;
@@ -164,8 +171,7 @@ Object* Txn::Lookup(uint16_t physical, std::string_view key, bool* missing) {
       if (object == nullptr) object = k.hot_.Insert(physical, key);
       k.StartHeadLoad(object);
       return object;
-    case Store::Found::kError:
-      break;
+    case Store::Found::kError: break;
   }
   throw Unwind{};
 }
@@ -212,8 +218,9 @@ void Txn::RememberLateRows(const Object* object) {
   if (!object->live() || !object->has_rows || waiter_->pending_ == 0) return;
   for (const Load* load : object->rows->loads) {
     if (std::find(load->waiters.begin(), load->waiters.end(), waiter_) == load->waiters.end()) continue;
-    waiter_->late_.push_back({object->db, std::string(object->key()), load->space, load->kind == Load::Kind::kRange,
-                              load->forward, load->key, load->to, load->rows_max});
+    waiter_->late_.push_back({object->db, std::string(object->key()), load->space,
+                              load->kind == Load::Kind::kRange, load->forward, load->key, load->to,
+                              load->rows_max});
   }
 }
 
@@ -244,12 +251,14 @@ void Txn::BringLateRows() {
     if (object == nullptr || !object->live() || !object->has_rows || !rows.range) continue;
     size_t seen = 0;
     if (rows.forward) {
-      for (Cursor c = SeekForward(object, rows.space, rows.from); c.valid() && seen < rows.rows_max; c.Next(), ++seen) {
+      for (Cursor c = SeekForward(object, rows.space, rows.from); c.valid() && seen < rows.rows_max;
+           c.Next(), ++seen) {
         if (rows.to.has_value() && c.key() >= *rows.to) break;
       }
     } else {
       const std::optional<std::string_view> to = rows.to;
-      for (Cursor c = SeekBackward(object, rows.space, to); c.valid() && seen < rows.rows_max; c.Previous(), ++seen) {
+      for (Cursor c = SeekBackward(object, rows.space, to); c.valid() && seen < rows.rows_max;
+           c.Previous(), ++seen) {
         if (c.key() < rows.from) break;
       }
     }
@@ -493,7 +502,8 @@ void Txn::EncodeHead(const Object* object, std::string* out) const {
   }
 }
 
-/// Moves the rows of a collection that outgrew its metadata row out of it, or those of one that shrank back in.
+/// Moves the rows of a collection that outgrew its metadata row out of it, or those of one that shrank back
+/// in.
 void Txn::SpreadOrPack(Object* object) {
   ObjectRows& rows = *object->rows;
   const size_t bytes = rows.fields.data_bytes() + rows.scores.data_bytes();
@@ -501,7 +511,8 @@ void Txn::SpreadOrPack(Object* object) {
     TouchHead(object);
     rows.id = keyspace_.NewObjectId();
     for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
-      for (RowTree::Cursor c = rows.tree(space).SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
+      for (RowTree::Cursor c = rows.tree(space).SeekForward({}); c.at() == RowTree::Cursor::At::kRow;
+           c.Next()) {
         PutRow(rows.id, space, c.key(), c.value());
       }
     }
@@ -522,7 +533,7 @@ void Txn::SpreadOrPack(Object* object) {
   }
 }
 
-// ---- Rows --------------------------------------------------------------------------------------------------
+// ---- Rows ----
 
 void Txn::PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::string_view value) {
   char prefix[8];
@@ -530,7 +541,8 @@ void Txn::PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::str
   const rocksdb::Slice key[2] = {{prefix, 8}, ToSlice(row_key)};
   const rocksdb::Slice bytes = ToSlice(value);
   batch()
-      .Put(keyspace_.store_->handle(FamilyOf(space)), rocksdb::SliceParts(key, 2), rocksdb::SliceParts(&bytes, 1))
+      .Put(keyspace_.store_->handle(FamilyOf(space)), rocksdb::SliceParts(key, 2),
+           rocksdb::SliceParts(&bytes, 1))
       .PermitUncheckedError();
 }
 
@@ -550,24 +562,18 @@ std::optional<std::string_view> Txn::Get(Object* object, RowSpace space, std::st
   return known.value;
 }
 
-/// Brings an unknown row in from RocksDB's caches. False: it is being read from disk, and the command waits for it.
+/// Brings an unknown row in from RocksDB's caches. False: it is being read from disk, and the command waits
+/// for it.
 bool Txn::LoadRow(Object* object, RowSpace space, std::string_view row_key) {
   Keyspace& k = keyspace_;
   key_buffer_.clear();
   format::AppendRowKey(key_buffer_, object->rows->id, row_key);
   rocksdb::PinnableSlice value;
   switch (k.store_->GetCached(FamilyOf(space), key_buffer_, &value, &k.error_)) {
-    case Store::Found::kYes:
-      object->rows->tree(space).LoadPoint(row_key, ToView(value));
-      break;
-    case Store::Found::kNo:
-      object->rows->tree(space).LoadPoint(row_key, std::nullopt);
-      break;
-    case Store::Found::kNeedsDisk:
-      k.WaitFor(k.StartRowLoad(object, space, row_key), waiter_);
-      return false;
-    case Store::Found::kError:
-      throw Unwind{};
+    case Store::Found::kYes: object->rows->tree(space).LoadPoint(row_key, ToView(value)); break;
+    case Store::Found::kNo: object->rows->tree(space).LoadPoint(row_key, std::nullopt); break;
+    case Store::Found::kNeedsDisk: k.WaitFor(k.StartRowLoad(object, space, row_key), waiter_); return false;
+    case Store::Found::kError: throw Unwind{};
   }
   ++k.stats_.cached_reads;
   k.hot_.Recount(object);
@@ -602,13 +608,15 @@ void Txn::Erase(Object* object, RowSpace space, std::string_view row_key) {
     char prefix[8];
     StoreBig64(prefix, object->rows->id);
     const rocksdb::Slice key[2] = {{prefix, 8}, ToSlice(row_key)};
-    batch().Delete(keyspace_.store_->handle(FamilyOf(space)), rocksdb::SliceParts(key, 2)).PermitUncheckedError();
+    batch()
+        .Delete(keyspace_.store_->handle(FamilyOf(space)), rocksdb::SliceParts(key, 2))
+        .PermitUncheckedError();
   }
 }
 
 /// Loads rows from where a cursor met the unknown, from the caches or by unwinding.
-void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to, bool forward,
-                  size_t rows) {
+void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to,
+                  bool forward, size_t rows) {
   Keyspace& k = keyspace_;
   auto load = std::make_unique<Load>();
   load->kind = Load::Kind::kRange;

@@ -19,13 +19,24 @@ namespace thermocline {
 
 class Keyspace;
 
-/// Thrown by reads when the command cannot go on now: its rows must come from disk first, or the disk failed. The
-/// one exception of this program; Keyspace::Run catches it, takes back what the command did, and suspends or fails
-/// it. Type code and handlers let it pass: they keep no state that an early exit would leave wrong.
+/// Thrown by reads when the command cannot go on now: its rows must come from disk first, or the disk failed.
+/// The one exception of this program; Keyspace::Run catches it, takes back what the command did, and suspends
+/// or fails it. Type code and handlers let it pass: they keep no state that an early exit would leave wrong.
 struct Unwind {};
 
 /// Kinds of key events, as in Redis's notify-keyspace-events.
-enum class EventClass : uint8_t { kGeneric, kString, kList, kSet, kHash, kSortedSet, kStream, kExpired, kEvicted, kNew };
+enum class EventClass : uint8_t {
+  kGeneric,
+  kString,
+  kList,
+  kSet,
+  kHash,
+  kSortedSet,
+  kStream,
+  kExpired,
+  kEvicted,
+  kNew
+};
 
 /// One change of one key, as WATCH, keyspace notifications and blocked clients want to hear of it.
 struct KeyEvent {
@@ -40,12 +51,12 @@ struct KeyEvent {
 ///
 /// How reads work: everything that is not in the hot tier is looked up in RocksDB's caches; what is not there
 /// either is read by the reader threads while the command is unwound (`Unwind`) and then run again from its
-/// start. So a command should read all that it needs before its first write. One that does not is still correct
-/// (its writes are taken back), only slower.
+/// start. So a command should read all that it needs before its first write. One that does not is still
+/// correct (its writes are taken back), only slower.
 ///
-/// How writes work: they change the objects in RAM at once. Rows of spread objects reach the turn's write batch at
-/// once; heads, and the packed rows in them, once per turn, when it commits, sorted by key. Nothing is on disk
-/// before that.
+/// How writes work: they change the objects in RAM at once. Rows of spread objects reach the turn's write
+/// batch at once; heads, and the packed rows in them, once per turn, when it commits, sorted by key. Nothing
+/// is on disk before that.
 ///
 /// Pointers to objects stay valid for the command; views of values and rows until the next write to the same
 /// object. Keyspace thread only.
@@ -55,7 +66,7 @@ class Txn {
   Txn(const Txn&) = delete;
   Txn& operator=(const Txn&) = delete;
 
-  // -- Where and when ---------------------------------------------------------------------------------------
+  // -- Where and when
 
   /// The logical database that keys are looked up in.
   int db() const { return db_; }
@@ -64,16 +75,19 @@ class Txn {
   uint64_t now_ms() const;
   Keyspace& keyspace() { return keyspace_; }
 
-  // -- Objects ----------------------------------------------------------------------------------------------
+  // -- Objects
 
-  enum class Access : uint8_t { kUse, kPeek };  ///< kPeek: looking does not make the key hotter (OBJECT, TTL, ...)
+  enum class Access : uint8_t {
+    kUse,
+    kPeek
+  };  ///< kPeek: looking does not make the key hotter (OBJECT, TTL, ...)
 
   /// The live object at `key`, or nullptr. An object whose time has come is removed on the way. May unwind.
   Object* Find(std::string_view key, Access access = Access::kUse);
   /// As Find; kWrongType when the object is of another type.
   Result<Object*> Find(std::string_view key, ObjectType type);
-  /// Makes sure that the heads of all keys are in RAM, and unwinds once for all that are not. For commands that
-  /// take several keys; calling it is never needed for being correct.
+  /// Makes sure that the heads of all keys are in RAM, and unwinds once for all that are not. For commands
+  /// that take several keys; calling it is never needed for being correct.
   void Prefetch(std::span<const std::string_view> keys);
   /// The object at `key` for writing: live, or absent if there is none; never nullptr. May unwind.
   Object* ForWrite(std::string_view key);
@@ -81,8 +95,9 @@ class Txn {
 
   /// Makes the object a string of these bytes; what it was before goes, with its expiry. Any size.
   void SetString(Object* object, std::string_view value, StringEncoding encoding);
-  /// Makes a live inline string `size` bytes long for in-place changes; the first bytes stay, new ones are zero.
-  /// Returns its bytes. Keeps the expiry. REQUIRES: absent, or a string without rows; size <= kInlineBytesMax.
+  /// Makes a live inline string `size` bytes long for in-place changes; the first bytes stay, new ones are
+  /// zero. Returns its bytes. Keeps the expiry. REQUIRES: absent, or a string without rows; size <=
+  /// kInlineBytesMax.
   char* EditString(Object* object, size_t size, StringEncoding encoding);
   /// Makes the object an empty collection (or a string in chunks of size 0). Keeps no expiry.
   void MakeRows(Object* object, ObjectType type);
@@ -98,7 +113,7 @@ class Txn {
   /// Tells that the command changed the key. WATCH, notifications and blocked clients listen.
   void Changed(const Object* object, EventClass event_class, const char* name);
 
-  // -- Rows -------------------------------------------------------------------------------------------------
+  // -- Rows
   // For objects with rows. Keys and values are any bytes; a space is ordered by memcmp.
 
   /// What the type keeps beside its rows. Change it with SetBody.
@@ -139,15 +154,16 @@ class Txn {
   /// The first row at or after `from` / the last at or before it (nullopt: the last of all).
   Cursor SeekForward(Object* object, RowSpace space, std::string_view from);
   Cursor SeekBackward(Object* object, RowSpace space, std::optional<std::string_view> from);
-  /// The row number `rank` (0-based) in key order; loads the whole space when it is not in RAM. O(log n) when it
-  /// is. REQUIRES rank < the number of rows.
+  /// The row number `rank` (0-based) in key order; loads the whole space when it is not in RAM. O(log n) when
+  /// it is. REQUIRES rank < the number of rows.
   Cursor SelectRow(Object* object, RowSpace space, uint64_t rank);
   /// How many rows of the space are smaller than `row_key`. As SelectRow in cost.
   uint64_t RankOfRow(Object* object, RowSpace space, std::string_view row_key);
   /// Loads all rows of the space.
   void CompleteRows(Object* object, RowSpace space);
 
-  /// Bytes for a value put together for the command (a string in chunks, a union); valid until the next command.
+  /// Bytes for a value put together for the command (a string in chunks, a union); valid until the next
+  /// command.
   std::string& scratch() { return scratch_; }
 
  private:
@@ -198,12 +214,12 @@ class Txn {
   Keyspace& keyspace_;
   Waiter* waiter_ = nullptr;
   int db_ = 0;
-  size_t first_touched_ = 0;      ///< where this command's entries begin in the turn's list
+  size_t first_touched_ = 0;  ///< where this command's entries begin in the turn's list
   size_t first_event_ = 0;
   size_t first_purge_ = 0;
   size_t first_head_ = 0;
   bool save_point_ = false;
-  uint64_t hits_ = 0;             ///< counters as they were when the command began
+  uint64_t hits_ = 0;  ///< counters as they were when the command began
   uint64_t misses_ = 0;
   uint64_t expired_ = 0;
   std::string scratch_;

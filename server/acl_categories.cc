@@ -12,30 +12,18 @@ constexpr std::string_view kNames[] = {
 
 uint32_t OfGroup(const Command& command) {
   switch (command.group) {
-    case CommandGroup::kString:
-      return kAclString;
-    case CommandGroup::kList:
-      return kAclList;
-    case CommandGroup::kSet:
-      return kAclSet;
-    case CommandGroup::kSortedSet:
-      return kAclSortedSet;
-    case CommandGroup::kHash:
-      return kAclHash;
-    case CommandGroup::kTransactions:
-      return kAclTransaction;
-    case CommandGroup::kConnection:
-      return kAclConnection;
-    case CommandGroup::kScripting:
-      return kAclScripting;
-    case CommandGroup::kHyperLogLog:
-      return kAclHyperLogLog;
-    case CommandGroup::kGeo:
-      return kAclGeo;
-    case CommandGroup::kStream:
-      return kAclStream;
-    case CommandGroup::kBitmap:
-      return kAclBitmap;
+    case CommandGroup::kString: return kAclString;
+    case CommandGroup::kList: return kAclList;
+    case CommandGroup::kSet: return kAclSet;
+    case CommandGroup::kSortedSet: return kAclSortedSet;
+    case CommandGroup::kHash: return kAclHash;
+    case CommandGroup::kTransactions: return kAclTransaction;
+    case CommandGroup::kConnection: return kAclConnection;
+    case CommandGroup::kScripting: return kAclScripting;
+    case CommandGroup::kHyperLogLog: return kAclHyperLogLog;
+    case CommandGroup::kGeo: return kAclGeo;
+    case CommandGroup::kStream: return kAclStream;
+    case CommandGroup::kBitmap: return kAclBitmap;
     case CommandGroup::kGeneric:
       // Commands on any key, but not those that only look generic: SORT works on three types, WAIT on none.
       if ((command.extra_acl & (kAclSet | kAclSortedSet | kAclList | kAclConnection)) != 0) return 0;
@@ -43,8 +31,7 @@ uint32_t OfGroup(const Command& command) {
     case CommandGroup::kPubSub:  // follows from the flag: PUBSUB HELP has the group, but not the category
     case CommandGroup::kServer:
     case CommandGroup::kCluster:
-    case CommandGroup::kSentinel:
-      return 0;
+    case CommandGroup::kSentinel: return 0;
   }
   return 0;
 }
@@ -65,8 +52,6 @@ uint32_t AclCategoriesOf(const Command& command) {
   return categories;
 }
 
-std::span<const std::string_view> AclCategoryNames() {
-  return kNames;
-}
+std::span<const std::string_view> AclCategoryNames() { return kNames; }
 
 }  // namespace thermocline

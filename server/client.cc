@@ -91,8 +91,8 @@ size_t Client::Read(const ParseLimits& limits, uint64_t query_bytes_max) {
     if (n > 0) {
       input_.Filled(static_cast<size_t>(n));
       total += static_cast<size_t>(n);
-      // A short read has emptied the socket; the next byte will raise a new edge. But the edge of an end that is there
-      // already has passed.
+      // A short read has emptied the socket; the next byte will raise a new edge. But the edge of an end that
+      // is there already has passed.
       if (static_cast<size_t>(n) < space.size() && !peer_closed) readable = false;
       continue;
     }

@@ -17,8 +17,8 @@ namespace thermocline {
 
 struct Command;
 
-/// Buffers that clients share: a client holds one only while it has bytes in it, so that an idle connection costs
-/// next to nothing.
+/// Buffers that clients share: a client holds one only while it has bytes in it, so that an idle connection
+/// costs next to nothing.
 class BufferPool {
  public:
   std::string Take();
@@ -56,24 +56,24 @@ class InputBuffer {
 
 enum class ReplyMode : uint8_t { kOn, kOff, kSkipThis, kSkipNext };
 
-/// One connection: its socket, its session, its requests and its replies. Three stages use it one after the other
-/// and share only what is named here: reading fills `requests`, executing empties them and appends to the output,
-/// writing sends what the turn has published.
+/// One connection: its socket, its session, its requests and its replies. Three stages use it one after the
+/// other and share only what is named here: reading fills `requests`, executing empties them and appends to
+/// the output, writing sends what the turn has published.
 class Client final : public Waiter {
  public:
   Client(uint64_t id, int fd, BufferPool& pool) : id(id), fd(fd), pool_(pool) {}
   ~Client() override;
 
-  // -- Identity (set when it connects) ----------------------------------------------------------------------
+  // -- Identity (set when it connects)
   const uint64_t id;
-  int fd;  ///< -1: closed
-  std::string address;        ///< "127.0.0.1:4711", or the path of the Unix socket with ":0"
+  int fd;               ///< -1: closed
+  std::string address;  ///< "127.0.0.1:4711", or the path of the Unix socket with ":0"
   std::string local_address;
   bool unix_socket = false;
   uint64_t connected_at_us = 0;
   uint64_t last_active_us = 0;
 
-  // -- Session (executing) ----------------------------------------------------------------------------------
+  // -- Session (executing)
   int db = 0;
   int protocol = 2;
   bool authenticated = false;
@@ -90,13 +90,13 @@ class Client final : public Waiter {
   /// Back to a fresh connection, as RESET does.
   void ResetSession();
 
-  // -- Reading ----------------------------------------------------------------------------------------------
-  bool readable = false;      ///< the socket may have more
-  bool peer_closed = false;   ///< the end of the stream is in the socket, behind what is left to read
-  bool end_of_stream = false; ///< the peer sends no more, or the connection broke
+  // -- Reading
+  bool readable = false;       ///< the socket may have more
+  bool peer_closed = false;    ///< the end of the stream is in the socket, behind what is left to read
+  bool end_of_stream = false;  ///< the peer sends no more, or the connection broke
 
-  /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. Returns the bytes read.
-  /// REQUIRES no requests left.
+  /// Reads what the socket has, up to a limit for one turn, and cuts it into requests. Returns the bytes
+  /// read. REQUIRES no requests left.
   size_t Read(const ParseLimits& limits, uint64_t query_bytes_max);
   bool has_request() const { return next_request_ < ends_.size(); }
   /// The request to execute; valid until NextRequest finds no more and Read is called.
@@ -114,7 +114,7 @@ class Client final : public Waiter {
   size_t input_bytes() const { return input_.unread().size(); }
   size_t input_capacity() const { return input_.capacity(); }
 
-  // -- Replies ----------------------------------------------------------------------------------------------
+  // -- Replies
 
   /// The output that the current command writes to.
   std::string& output() {
@@ -137,7 +137,7 @@ class Client final : public Waiter {
   bool Flush();
   uint64_t over_soft_limit_since_us = 0;
 
-  // -- Waiting ----------------------------------------------------------------------------------------------
+  // -- Waiting
   /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
   std::function<void(ReplyWriter&)> offload_finish;
 

@@ -18,22 +18,22 @@ struct Command;
 
 /// What a command does, for the checks before it runs, for COMMAND and for ACL categories. Redis's flags.
 enum CommandFlag : uint32_t {
-  kWrite = 1 << 0,        ///< may change keys
-  kReadOnly = 1 << 1,     ///< reads keys, changes none
-  kDenyOom = 1 << 2,      ///< may grow the data set
+  kWrite = 1 << 0,     ///< may change keys
+  kReadOnly = 1 << 1,  ///< reads keys, changes none
+  kDenyOom = 1 << 2,   ///< may grow the data set
   kAdmin = 1 << 3,
   kPubSub = 1 << 4,
   kNoScript = 1 << 5,
-  kBlocking = 1 << 6,     ///< may block the connection
-  kLoading = 1 << 7,      ///< allowed while the data set is being loaded
-  kStale = 1 << 8,        ///< allowed on a replica that lost its primary
+  kBlocking = 1 << 6,  ///< may block the connection
+  kLoading = 1 << 7,   ///< allowed while the data set is being loaded
+  kStale = 1 << 8,     ///< allowed on a replica that lost its primary
   kSkipMonitor = 1 << 9,
   kSkipSlowlog = 1 << 10,
   kFast = 1 << 11,
-  kNoAuth = 1 << 12,      ///< allowed before authentication
+  kNoAuth = 1 << 12,  ///< allowed before authentication
   kMayReplicate = 1 << 13,
-  kNoMulti = 1 << 14,     ///< refused inside MULTI
-  kMovableKeys = 1 << 15, ///< positions of keys depend on the arguments
+  kNoMulti = 1 << 14,      ///< refused inside MULTI
+  kMovableKeys = 1 << 15,  ///< positions of keys depend on the arguments
   kAllowBusy = 1 << 16,
   kNoAsyncLoading = 1 << 17,
   kAsking = 1 << 18,
@@ -44,8 +44,23 @@ enum CommandFlag : uint32_t {
 
 /// The group of a command in COMMAND DOCS; the data type groups are ACL categories too.
 enum class CommandGroup : uint8_t {
-  kGeneric, kString, kList, kSet, kSortedSet, kHash, kPubSub, kTransactions, kConnection, kServer, kScripting,
-  kHyperLogLog, kCluster, kSentinel, kGeo, kStream, kBitmap,
+  kGeneric,
+  kString,
+  kList,
+  kSet,
+  kSortedSet,
+  kHash,
+  kPubSub,
+  kTransactions,
+  kConnection,
+  kServer,
+  kScripting,
+  kHyperLogLog,
+  kCluster,
+  kSentinel,
+  kGeo,
+  kStream,
+  kBitmap,
 };
 
 /// How a command uses the keys of a spec: Redis's key spec flags.
@@ -67,15 +82,15 @@ enum KeySpecFlag : uint32_t {
 struct KeySpec {
   uint32_t flags = 0;
   enum class Begin : uint8_t { kIndex, kKeyword, kUnknown } begin = Begin::kIndex;
-  int index = 1;                   ///< kIndex: argument number of the first key
-  std::string_view keyword = {};   ///< kKeyword: the keys begin behind this word,
-  int start_from = 0;              ///<   which is looked for from this argument on (negative: from the end, backwards)
+  int index = 1;                  ///< kIndex: argument number of the first key
+  std::string_view keyword = {};  ///< kKeyword: the keys begin behind this word,
+  int start_from = 0;  ///<   which is looked for from this argument on (negative: from the end, backwards)
   enum class Find : uint8_t { kRange, kKeyNumber, kUnknown } find = Find::kRange;
-  int last = 0;                    ///< kRange: last key relative to the first; negative: counted from the end (-1: last)
+  int last = 0;  ///< kRange: last key relative to the first; negative: counted from the end (-1: last)
   int step = 1;
-  int limit = 0;                   ///< kRange with last -1: 2 means half of the rest, ...; 0, 1: all
-  int key_number = 0;              ///< kKeyNumber: where the number of keys stands, relative to the beginning,
-  int first_key = 0;               ///<   and where the first key stands
+  int limit = 0;       ///< kRange with last -1: 2 means half of the rest, ...; 0, 1: all
+  int key_number = 0;  ///< kKeyNumber: where the number of keys stands, relative to the beginning,
+  int first_key = 0;   ///<   and where the first key stands
   std::string_view notes = {};
 };
 
@@ -88,10 +103,10 @@ struct CommandContext {
   Server& server;
   const Command& command;  ///< the row (of the subcommand where there is one)
 
-  /// Asks for `job` to be run on a reader thread on a snapshot of all that was executed so far, while the connection
-  /// waits and all others go on; then `finish` runs on the keyspace thread and writes the reply. The handler
-  /// returns right after the call, having written nothing. `job` and `finish` own all they need (arguments are
-  /// gone by then).
+  /// Asks for `job` to be run on a reader thread on a snapshot of all that was executed so far, while the
+  /// connection waits and all others go on; then `finish` runs on the keyspace thread and writes the reply.
+  /// The handler returns right after the call, having written nothing. `job` and `finish` own all they need
+  /// (arguments are gone by then).
   void Offload(std::function<void(const SnapshotView&)> job, std::function<void(ReplyWriter&)> finish) {
     offload_job = std::move(job);
     offload_finish = std::move(finish);
@@ -101,12 +116,13 @@ struct CommandContext {
   std::function<void(ReplyWriter&)> offload_finish;
 };
 
-/// Parses, calls the engine, writes one reply. May let Unwind pass; then it is called again later with the same
-/// arguments, so it changes nothing but through the Txn before it is sure to finish.
+/// Parses, calls the engine, writes one reply. May let Unwind pass; then it is called again later with the
+/// same arguments, so it changes nothing but through the Txn before it is sure to finish.
 using Handler = void (*)(CommandContext& context);
 
-/// One row of the command table: all that the server knows about a command. COMMAND, ACL categories, key positions,
-/// MULTI rules and replication follow from it. Rows stand at the end of the family's file in server/commands/.
+/// One row of the command table: all that the server knows about a command. COMMAND, ACL categories, key
+/// positions, MULTI rules and replication follow from it. Rows stand at the end of the family's file in
+/// server/commands/.
 struct Command {
   std::string_view name;  ///< lower case; of a subcommand without its container: "get" for CONFIG GET
   int arity;              ///< number of arguments with the name(s); negative: at least so many
@@ -115,17 +131,17 @@ struct Command {
   std::string_view since;
   std::string_view complexity;
   std::string_view summary;
-  Handler handler = nullptr;                  ///< nullptr: a container that needs a subcommand
+  Handler handler = nullptr;  ///< nullptr: a container that needs a subcommand
   std::span<const KeySpec> keys = {};
   std::span<const std::string_view> tips = {};  ///< hints for clients, as in COMMAND INFO
   std::span<const Command> subcommands = {};
-  uint32_t extra_acl = 0;                     ///< AclCategory bits that do not follow from the flags
+  uint32_t extra_acl = 0;  ///< AclCategory bits that do not follow from the flags
   /// Of a spec with kKeyVariableFlags: the flags that hold for these very arguments.
   uint32_t (*key_flags)(std::span<const std::string_view> args) = nullptr;
 };
 
-/// Redis's ACL categories, in the order in which COMMAND INFO lists them. Most follow from a row's flags and group
-/// (server/acl_categories.h); `extra_acl` names those that Redis gives to single commands by hand.
+/// Redis's ACL categories, in the order in which COMMAND INFO lists them. Most follow from a row's flags and
+/// group (server/acl_categories.h); `extra_acl` names those that Redis gives to single commands by hand.
 enum AclCategory : uint32_t {
   kAclKeyspace = 1 << 0,
   kAclRead = 1 << 1,
@@ -150,7 +166,8 @@ enum AclCategory : uint32_t {
   kAclScripting = 1 << 20,
 };
 
-// The families. Each is one file in server/commands/ (a call, not self-registration: a linker may drop the latter).
+// The families. Each is one file in server/commands/ (a call, not self-registration: a linker may drop the
+// latter).
 std::span<const Command> StringCommands();
 std::span<const Command> BitmapCommands();
 std::span<const Command> KeyCommands();

@@ -85,7 +85,8 @@ size_t KeysBegin(const KeySpec& spec, std::span<const std::string_view> args) {
   if (spec.begin == KeySpec::Begin::kUnknown) return 0;
   const auto count = static_cast<ptrdiff_t>(args.size());
   const ptrdiff_t step = spec.start_from < 0 ? -1 : 1;
-  for (ptrdiff_t i = spec.start_from < 0 ? count + spec.start_from : spec.start_from; i > 0 && i < count; i += step) {
+  for (ptrdiff_t i = spec.start_from < 0 ? count + spec.start_from : spec.start_from; i > 0 && i < count;
+       i += step) {
     if (EqualIgnoreCase(args[static_cast<size_t>(i)], spec.keyword)) return static_cast<size_t>(i + 1);
   }
   return 0;
@@ -93,7 +94,8 @@ size_t KeysBegin(const KeySpec& spec, std::span<const std::string_view> args) {
 
 }  // namespace
 
-bool FindKeys(const Command& command, std::span<const std::string_view> args, std::vector<size_t>* positions) {
+bool FindKeys(const Command& command, std::span<const std::string_view> args,
+              std::vector<size_t>* positions) {
   const auto count = static_cast<ptrdiff_t>(args.size());
   for (const KeySpec& spec : command.keys) {
     if ((spec.flags & kKeyNotKey) != 0) continue;

@@ -26,8 +26,8 @@ class CommandTable {
   /// A row in the table: what the family declared, and what the table adds.
   struct Entry {
     const Command* command;
-    const Entry* container = nullptr;   ///< of a subcommand
-    std::string full_name;              ///< "config|get"
+    const Entry* container = nullptr;  ///< of a subcommand
+    std::string full_name;             ///< "config|get"
     std::vector<Entry> subcommands;
     mutable CommandStats stats;
   };

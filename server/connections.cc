@@ -139,11 +139,12 @@ void Server::Accepted(int fd, bool unix_socket) {
   if (!unix_socket) getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size);
   if (!unix_socket && options().protected_mode && options().requirepass.empty() && !IsLoopback(peer)) {
     ++stats_.connections_rejected;
-    return SendAndClose(fd,
-                        "-DENIED Thermocline is running in protected mode, because no password is set: only "
-                        "connections from the loopback interface are accepted. Either set a password (requirepass), "
-                        "or turn the protection off with 'CONFIG SET protected-mode no' from this machine, or in the "
-                        "configuration file.\r\n");
+    return SendAndClose(
+        fd,
+        "-DENIED Thermocline is running in protected mode, because no password is set: only "
+        "connections from the loopback interface are accepted. Either set a password (requirepass), "
+        "or turn the protection off with 'CONFIG SET protected-mode no' from this machine, or in the "
+        "configuration file.\r\n");
   }
   const int on = 1;
   if (!unix_socket) {
@@ -206,7 +207,8 @@ void Server::Close(Client& client) {
   }
   client.close_now = true;
   if (client.suspended()) return;  // TakeReadyClients comes back here
-  for (std::vector<Client*>* list : {&to_read_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
+  for (std::vector<Client*>* list :
+       {&to_read_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
     std::erase(*list, &client);
   }
   keyspace_->Forget(client);

@@ -30,8 +30,8 @@ bool ArityFits(const Command& command, size_t args) {
 const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> args, std::string* error) const {
   const CommandTable::Entry* entry = commands_.Find(args[0]);
   if (entry == nullptr) {
-    *error = "ERR unknown command '" + std::string(Shown(args[0]).substr(0, 128)) + "', with args beginning with: " +
-             QuoteArguments(args);
+    *error = "ERR unknown command '" + std::string(Shown(args[0]).substr(0, 128)) +
+             "', with args beginning with: " + QuoteArguments(args);
     return nullptr;
   }
   if (!entry->subcommands.empty() && args.size() >= 2) {
@@ -40,7 +40,8 @@ const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> arg
       // A container that is a command of its own too (COMMAND) takes no other arguments.
       std::string container(entry->command->name);
       std::transform(container.begin(), container.end(), container.begin(), ::toupper);
-      *error = "ERR unknown subcommand '" + std::string(Shown(args[1]).substr(0, 128)) + "'. Try " + container + " HELP.";
+      *error = "ERR unknown subcommand '" + std::string(Shown(args[1]).substr(0, 128)) + "'. Try " +
+               container + " HELP.";
       return nullptr;
     }
     entry = sub;
@@ -127,9 +128,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
         return Step::kWait;
       }
       break;
-    case Keyspace::Ran::kWaiting:
-      client.TruncateOutput(reply_from);
-      return Step::kWait;
+    case Keyspace::Ran::kWaiting: client.TruncateOutput(reply_from); return Step::kWait;
     case Keyspace::Ran::kFailed:
       client.TruncateOutput(reply_from);
       log_.Warning("A read failed (" + entry.full_name + "): " + keyspace_->error().message());
@@ -141,7 +140,8 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   return Step::kDone;
 }
 
-void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us) {
+void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from,
+                         uint64_t started_us) {
   ++client.commands;
   std::string& output = client.output();
   const bool failed = output.size() > reply_from && output[reply_from] == '-';
@@ -153,17 +153,12 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
     if (failed) ++entry->stats.failed;
   }
   switch (client.reply_mode) {
-    case ReplyMode::kOn:
-      ++client.turn_replies;
-      return;
-    case ReplyMode::kOff:
-      break;
+    case ReplyMode::kOn: ++client.turn_replies; return;
+    case ReplyMode::kOff: break;
     case ReplyMode::kSkipNext:  // CLIENT REPLY SKIP itself
       client.reply_mode = ReplyMode::kSkipThis;
       break;
-    case ReplyMode::kSkipThis:
-      client.reply_mode = ReplyMode::kOn;
-      break;
+    case ReplyMode::kSkipThis: client.reply_mode = ReplyMode::kOn; break;
   }
   client.TruncateOutput(reply_from);
 }

@@ -16,7 +16,8 @@ Log::~Log() {
 Status Log::Open(const std::string& file) {
   if (file.empty()) return {};
   file_ = std::fopen(file.c_str(), "ae");
-  if (file_ == nullptr) return {Code::kIoError, "Can't open the log file: " + std::string(std::strerror(errno))};
+  if (file_ == nullptr)
+    return {Code::kIoError, "Can't open the log file: " + std::string(std::strerror(errno))};
   return {};
 }
 
@@ -31,8 +32,9 @@ void Log::Write(LogLevel level, std::string_view text) {
   constexpr char kMarks[] = {'.', '-', '*', '#'};
   const std::lock_guard lock(mutex_);
   std::FILE* out = file_ != nullptr ? file_ : stdout;
-  std::fprintf(out, "%d:M %s.%03d %c %.*s\n", static_cast<int>(getpid()), time, static_cast<int>(now.tv_usec / 1000),
-               kMarks[static_cast<int>(level)], static_cast<int>(text.size()), text.data());
+  std::fprintf(out, "%d:M %s.%03d %c %.*s\n", static_cast<int>(getpid()), time,
+               static_cast<int>(now.tv_usec / 1000), kMarks[static_cast<int>(level)],
+               static_cast<int>(text.size()), text.data());
   std::fflush(out);
 }
 

@@ -17,16 +17,12 @@ int Main(const std::vector<std::string>& arguments) {
   }
   switch (loaded->action) {
     case StartAction::kVersion:
-      std::printf("Thermocline server v=" THERMOCLINE_VERSION " redis_version=7.0.15 build=" THERMOCLINE_BUILD_TYPE "\n");
+      std::printf("Thermocline server v=" THERMOCLINE_VERSION
+                  " redis_version=7.0.15 build=" THERMOCLINE_BUILD_TYPE "\n");
       return 0;
-    case StartAction::kHelp:
-      std::printf("%s", std::string(UsageText()).c_str());
-      return 0;
-    case StartAction::kHelpConfig:
-      std::printf("%s", OptionReference().c_str());
-      return 0;
-    case StartAction::kRun:
-      break;
+    case StartAction::kHelp: std::printf("%s", std::string(UsageText()).c_str()); return 0;
+    case StartAction::kHelpConfig: std::printf("%s", OptionReference().c_str()); return 0;
+    case StartAction::kRun: break;
   }
   Config config(std::move(*loaded));
   Log log;
@@ -57,6 +53,4 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace
 }  // namespace thermocline
 
-int main(int argc, char** argv) {
-  return thermocline::Main(std::vector<std::string>(argv + 1, argv + argc));
-}
+int main(int argc, char** argv) { return thermocline::Main(std::vector<std::string>(argv + 1, argv + argc)); }

@@ -35,9 +35,7 @@ bool SameName(std::string_view a, std::string_view b) {
 
 // ---------------------------------------------------------------- bind and client-output-buffer-limit
 
-std::vector<std::string> GetBind(const ServerOptions& options) {
-  return options.bind;
-}
+std::vector<std::string> GetBind(const ServerOptions& options) { return options.bind; }
 
 Status SetBind(ServerOptions& options, std::span<const std::string> words) {
   constexpr size_t kAddressesMax = 16;
@@ -306,15 +304,11 @@ Words GetField(const MemoryField& field, const ServerOptions& options) {
 Words GetField(const AutoMemoryField& field, const ServerOptions& options) {
   return {std::to_string((options.*field.member).bytes)};
 }
-Words GetField(const StringField& field, const ServerOptions& options) {
-  return {options.*field.member};
-}
+Words GetField(const StringField& field, const ServerOptions& options) { return {options.*field.member}; }
 Words GetField(const EnumField& field, const ServerOptions& options) {
   return {std::string(field.names[static_cast<size_t>(field.get(options))])};
 }
-Words GetField(const WordsField& field, const ServerOptions& options) {
-  return field.get(options);
-}
+Words GetField(const WordsField& field, const ServerOptions& options) { return field.get(options); }
 
 /// "100mb" where that is exact, else bytes.
 std::string MemoryWord(uint64_t bytes) {
@@ -348,9 +342,7 @@ std::string QuoteWord(std::string_view word) {
 
 }  // namespace
 
-std::span<const OptionRow> OptionTable() {
-  return kRows;
-}
+std::span<const OptionRow> OptionTable() { return kRows; }
 
 const OptionRow* FindOption(std::string_view name) {
   for (const OptionRow& row : kRows) {

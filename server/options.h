@@ -5,23 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/eviction.h"
+#include "engine/sync_mode.h"
+
 namespace thermocline {
 
 enum class LogLevel : uint8_t { kDebug, kVerbose, kNotice, kWarning };
-enum class MaxmemoryPolicy : uint8_t {
-  kVolatileLru,
-  kVolatileLfu,
-  kVolatileRandom,
-  kVolatileTtl,
-  kAllkeysLru,
-  kAllkeysLfu,
-  kAllkeysRandom,
-  kNoEviction,
-};
-/// What it means to evict: forget the copy in RAM, or delete the key as Redis does.
-enum class MaxmemoryAction : uint8_t { kDemote, kDelete };
-/// When the log is synced: once a second, before every reply, or when the system likes.
-enum class FsyncPolicy : uint8_t { kEverySecond, kAlways, kNever };
 enum class DebugCommand : uint8_t { kNo, kYes, kLocal };
 
 /// Indexes ServerOptions::output_limits.
@@ -72,14 +61,14 @@ struct ServerOptions {
 
   // Memory.
   AutoBytes maxmemory;
-  MaxmemoryPolicy maxmemory_policy = MaxmemoryPolicy::kAllkeysLru;
-  MaxmemoryAction maxmemory_action = MaxmemoryAction::kDemote;
+  EvictionPolicy maxmemory_policy = EvictionPolicy::kAllKeysLru;
+  EvictionAction maxmemory_action = EvictionAction::kDemote;
   int64_t maxmemory_samples = 5;
   int64_t lfu_log_factor = 10;
   int64_t lfu_decay_minutes = 1;
 
   // Durability.
-  FsyncPolicy appendfsync = FsyncPolicy::kEverySecond;
+  SyncMode appendfsync = SyncMode::kEverySecond;
   bool appendonly = true;
   std::string save;
 

@@ -9,7 +9,8 @@
 #include <string>
 
 // jemalloc's control interface; absent (null) where a sanitizer brings its own allocator.
-extern "C" __attribute__((weak)) int mallctl(const char* name, void* old, size_t* old_size, void* fresh, size_t size);
+extern "C" __attribute__((weak)) int mallctl(const char* name, void* old, size_t* old_size, void* fresh,
+                                             size_t size);
 
 namespace thermocline {
 
@@ -62,7 +63,8 @@ uint64_t ResidentBytes() {
 }
 
 uint64_t UsableMemoryBytes() {
-  uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  uint64_t bytes =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   bytes = std::min(bytes, CgroupLimitBytes());
   rlimit space{};
   if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) {

@@ -8,12 +8,13 @@ struct epoll_event;
 
 namespace thermocline {
 
-/// The client sockets of one thread and which of them became ready: an epoll instance of its own, edge-triggered, in
-/// which each socket is registered once for everything. asio watches the instance as a whole (its descriptor becomes
-/// readable), so that the thread sleeps in asio and wakes for both.
+/// The client sockets of one thread and which of them became ready: an epoll instance of its own,
+/// edge-triggered, in which each socket is registered once for everything. asio watches the instance as a
+/// whole (its descriptor becomes readable), so that the thread sleeps in asio and wakes for both.
 ///
-/// Why not asio's own sockets: every asynchronous wait costs an epoll_ctl, or a recv that finds nothing, per request
-/// (asio 1.22, epoll_reactor::start_op). Here a request costs one recv and one send, and a turn one epoll_wait.
+/// Why not asio's own sockets: every asynchronous wait costs an epoll_ctl, or a recv that finds nothing, per
+/// request (asio 1.22, epoll_reactor::start_op). Here a request costs one recv and one send, and a turn one
+/// epoll_wait.
 class ReadySet {
  public:
   struct Event {

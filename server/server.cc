@@ -23,39 +23,16 @@ std::string RandomHex(size_t digits) {
   return text;
 }
 
-SyncMode ToSyncMode(FsyncPolicy policy) {
-  switch (policy) {
-    case FsyncPolicy::kAlways:
-      return SyncMode::kAlways;
-    case FsyncPolicy::kNever:
-      return SyncMode::kNo;
-    case FsyncPolicy::kEverySecond:
-      break;
-  }
-  return SyncMode::kEverySecond;
-}
-
 EvictionOptions ToEviction(const ServerOptions& o) {
-  EvictionOptions eviction;
-  switch (o.maxmemory_policy) {
-    case MaxmemoryPolicy::kVolatileLru: eviction.policy = EvictionPolicy::kVolatileLru; break;
-    case MaxmemoryPolicy::kVolatileLfu: eviction.policy = EvictionPolicy::kVolatileLfu; break;
-    case MaxmemoryPolicy::kVolatileRandom: eviction.policy = EvictionPolicy::kVolatileRandom; break;
-    case MaxmemoryPolicy::kVolatileTtl: eviction.policy = EvictionPolicy::kVolatileTtl; break;
-    case MaxmemoryPolicy::kAllkeysLru: eviction.policy = EvictionPolicy::kAllKeysLru; break;
-    case MaxmemoryPolicy::kAllkeysLfu: eviction.policy = EvictionPolicy::kAllKeysLfu; break;
-    case MaxmemoryPolicy::kAllkeysRandom: eviction.policy = EvictionPolicy::kAllKeysRandom; break;
-    case MaxmemoryPolicy::kNoEviction: eviction.policy = EvictionPolicy::kNoEviction; break;
-  }
-  eviction.action = o.maxmemory_action == MaxmemoryAction::kDemote ? EvictionAction::kDemote : EvictionAction::kDelete;
-  eviction.samples = static_cast<int>(o.maxmemory_samples);
-  eviction.lfu_log_factor = static_cast<int>(o.lfu_log_factor);
-  eviction.lfu_decay_minutes = static_cast<int>(o.lfu_decay_minutes);
-  return eviction;
+  return {.policy = o.maxmemory_policy,
+          .action = o.maxmemory_action,
+          .samples = static_cast<int>(o.maxmemory_samples),
+          .lfu_log_factor = static_cast<int>(o.lfu_log_factor),
+          .lfu_decay_minutes = static_cast<int>(o.lfu_decay_minutes)};
 }
 
-/// Sizes that the operator leaves to us: half of the memory for hot keys, a sixteenth for blocks of cold ones; the
-/// rest is for memtables, clients and the system's page cache.
+/// Sizes that the operator leaves to us: half of the memory for hot keys, a sixteenth for blocks of cold
+/// ones; the rest is for memtables, clients and the system's page cache.
 void FillAutomatic(ServerOptions& o) {
   const uint64_t usable = UsableMemoryBytes();
   if (o.maxmemory.automatic) o.maxmemory.bytes = usable / 2;
@@ -70,7 +47,7 @@ KeyspaceOptions ToKeyspaceOptions(const ServerOptions& o) {
   keyspace.databases = static_cast<int>(o.databases);
   keyspace.hot_bytes_max = o.maxmemory.bytes;
   keyspace.eviction = ToEviction(o);
-  keyspace.sync_mode = ToSyncMode(o.appendfsync);
+  keyspace.sync_mode = o.appendfsync;
   keyspace.string_bytes_max = o.bulk_bytes_max;
   keyspace.readers = static_cast<int>(o.io_readers);
   keyspace.store.block_cache_bytes = o.rocksdb_block_cache.bytes;
@@ -130,7 +107,8 @@ Server::~Server() {
   network_->local.reset();
   if (!options().unixsocket.empty()) unlink(options().unixsocket.c_str());
   if (keyspace_ != nullptr) {
-    // The turn that asked for the shutdown is committed and published; what the background added is not lost either.
+    // The turn that asked for the shutdown is committed and published; what the background added is not lost
+    // either.
     (void)keyspace_->Commit();
     if (Status s = keyspace_->SyncNow(); !s.ok()) log_.Warning("The log could not be synced: " + s.message());
   }
@@ -152,13 +130,14 @@ void Server::InstallConfigHooks() {
     keyspace_->SetHotBytesMax(o.maxmemory.bytes);
     return {};
   });
-  config_.OnChange({"maxmemory-policy", "maxmemory-action", "maxmemory-samples", "lfu-log-factor", "lfu-decay-time"},
-                   [this](ServerOptions& o) -> Status {
-                     keyspace_->SetEviction(ToEviction(o));
-                     return {};
-                   });
+  config_.OnChange(
+      {"maxmemory-policy", "maxmemory-action", "maxmemory-samples", "lfu-log-factor", "lfu-decay-time"},
+      [this](ServerOptions& o) -> Status {
+        keyspace_->SetEviction(ToEviction(o));
+        return {};
+      });
   config_.OnChange({"appendfsync"}, [this](ServerOptions& o) -> Status {
-    keyspace_->SetSyncMode(ToSyncMode(o.appendfsync));
+    keyspace_->SetSyncMode(o.appendfsync);
     return {};
   });
   config_.OnChange({"proto-max-bulk-len"}, [this](ServerOptions& o) -> Status {

@@ -29,7 +29,7 @@ struct ServerStats {
   uint64_t turns = 0;
   uint64_t bytes_received = 0;
   uint64_t bytes_sent = 0;
-  uint64_t errors = 0;                  ///< error replies
+  uint64_t errors = 0;  ///< error replies
   uint64_t protocol_errors = 0;
   uint64_t input_limit_closes = 0;
   uint64_t output_limit_closes = 0;
@@ -39,8 +39,8 @@ struct ServerStats {
 enum class PauseMode : uint8_t { kNone, kWrites, kAll };
 enum class ShutdownSave : uint8_t { kDefault, kNoSave, kSave };
 
-/// The server: connections, the turn, and what commands see of both. Everything here runs on the keyspace thread,
-/// but for RequestShutdown. The turn (Turn()) is where to begin reading:
+/// The server: connections, the turn, and what commands see of both. Everything here runs on the keyspace
+/// thread, but for RequestShutdown. The turn (Turn()) is where to begin reading:
 ///
 ///   take in what other threads finished -> read and parse -> execute -> commit once -> publish
 class Server {
@@ -54,7 +54,7 @@ class Server {
   /// Serves until a shutdown is asked for; then commits, syncs and closes. Returns the exit status.
   int Run();
 
-  // -- For commands -----------------------------------------------------------------------------------------
+  // -- For commands
 
   Config& config() { return config_; }
   const ServerOptions& options() const { return config_.options(); }
@@ -189,7 +189,7 @@ class Server {
   std::vector<Client*> paused_;
   std::vector<Waiter*> ready_waiters_;
   bool housekeeping_ = false;
-  uint64_t turn_us_ = 0;      ///< monotonic time at which the turn began
+  uint64_t turn_us_ = 0;  ///< monotonic time at which the turn began
   uint64_t next_recover_us_ = 0;
 
   PauseMode pause_mode_ = PauseMode::kNone;

@@ -7,9 +7,7 @@
 namespace thermocline {
 
 /// True for the bytes that C's isspace() calls blank in the "C" locale. Locale-free, and safe for any byte.
-constexpr bool IsBlank(char c) {
-  return c == ' ' || (c >= '\t' && c <= '\r');
-}
+constexpr bool IsBlank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /// Splits one line (without its newline) into words, by the rules that redis-cli, redis.conf and inline
 /// requests share:

@@ -22,7 +22,8 @@ constexpr uint64_t kRecoverUs = 500'000;
 void Server::Network::Sleep(int milliseconds) {
   if (!ready_armed) {
     ready_armed = true;
-    ready.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code&) { ready_armed = false; });
+    ready.async_wait(asio::posix::stream_descriptor::wait_read,
+                     [this](const asio::error_code&) { ready_armed = false; });
   }
   sleeping.store(true);
   if (!woken.load()) {
@@ -173,7 +174,8 @@ void Server::ExecuteClient(Client& client) {
       std::string_view keys[HotTier::kPrefetchMax];
       if (const size_t count = client.PeekKeys(keys); count > 1) keyspace_->WillUse(client.db, {keys, count});
     }
-    if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax) return MakeRunnable(client);
+    if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax)
+      return MakeRunnable(client);
     if (ExecuteRequest(client) == Step::kWait) return;
     client.NextRequest();
   }
@@ -203,15 +205,12 @@ void Server::CommitAndPublish() {
   // While an earlier turn's commit is stalled nothing is written, and this turn's replies show nothing of it.
   if (keyspace_->stalled() && !held_clients_.empty()) return Publish(turn_clients_);
   switch (keyspace_->Commit()) {
-    case Keyspace::Committed::kYes:
-      break;
+    case Keyspace::Committed::kYes: break;
     case Keyspace::Committed::kStalled:
       for (Client* client : turn_clients_) client->held = true;
       held_clients_.swap(turn_clients_);
       return;
-    case Keyspace::Committed::kFailed:
-      FailTurn(turn_clients_);
-      break;
+    case Keyspace::Committed::kFailed: FailTurn(turn_clients_); break;
   }
   Publish(turn_clients_);
 }
@@ -264,7 +263,8 @@ void Server::Cron() {
   for (size_t n = std::min<size_t>(clients_.size(), std::max<size_t>(clients_.size() / 10, 50)); n > 0; --n) {
     clients_.splice(clients_.end(), clients_, clients_.begin());
     Client& client = *clients_.back();
-    if (timeout_us > 0 && !client.suspended() && !client.in_turn && now - client.last_active_us > timeout_us) {
+    if (timeout_us > 0 && !client.suspended() && !client.in_turn &&
+        now - client.last_active_us > timeout_us) {
       client.close_now = true;
       doomed_.push_back(&client);
     } else if (client.unsent_bytes() > 0) {

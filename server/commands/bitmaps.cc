@@ -10,6 +10,7 @@
 #include "engine/string.h"
 #include "server/command.h"
 #include "server/command_table.h"
+#include "server/commands/common.h"
 #include "server/error_reply.h"
 
 namespace thermocline {
@@ -19,12 +20,6 @@ namespace {
 using Args = std::span<const std::string_view>;
 
 constexpr std::string_view kBadOffset = "ERR bit offset is not an integer or out of range";
-
-bool ReadInteger(CommandContext& context, std::string_view text, int64_t* value) {
-  if (ParseInt64(text, value)) return true;
-  context.reply.Error(error_text::kNotInteger);
-  return false;
-}
 
 /// An offset in bits: below eight times the size that a string may have. With `bits` also "#n", that is n
 /// fields of so many bits.
@@ -41,18 +36,7 @@ bool ReadOffset(CommandContext& context, std::string_view text, uint64_t bits, u
   return false;
 }
 
-/// The string at `key`; false, and the reply is written, when it is of another type.
-bool FindString(CommandContext& context, std::string_view key, Object** object) {
-  Result<Object*> found = context.txn.Find(key, ObjectType::kString);
-  if (!found.ok()) {
-    WriteError(context.reply, found.status());
-    return false;
-  }
-  *object = *found;
-  return true;
-}
-
-// ---- One bit ------------------------------------------------------------------------------------------
+// ---- One bit ----
 
 void SetBitCommand(CommandContext& context) {
   uint64_t offset;
@@ -69,11 +53,11 @@ void GetBitCommand(CommandContext& context) {
   uint64_t offset;
   if (!ReadOffset(context, context.args[2], 0, &offset)) return;
   Object* object;
-  if (!FindString(context, context.args[1], &object)) return;
+  if (!FindObject(context, context.args[1], ObjectType::kString, &object)) return;
   context.reply.Integer(object != nullptr && GetBit(context.txn, object, offset));
 }
 
-// ---- Ranges -------------------------------------------------------------------------------------------
+// ---- Ranges ----
 
 /// A range as BITCOUNT and BITPOS take it: `start` [`end` [BYTE | BIT]], negative ones from the end.
 struct BitRange {
@@ -102,7 +86,7 @@ BitRange ToBits(int64_t start, int64_t end, uint64_t size, bool in_bits) {
 void BitCountCommand(CommandContext& context) {
   const Args args = context.args;
   Object* object;
-  if (!FindString(context, args[1], &object)) return;
+  if (!FindObject(context, args[1], ObjectType::kString, &object)) return;
   // In this order in Redis: of a key that does not exist it reads no arguments.
   if (object == nullptr) return context.reply.Integer(0);
   const uint64_t size = StringSize(object);
@@ -126,7 +110,7 @@ void BitPosCommand(CommandContext& context) {
   if (!ReadInteger(context, args[2], &bit)) return;
   if (bit != 0 && bit != 1) return context.reply.Error("ERR The bit argument must be 1 or 0.");
   Object* object;
-  if (!FindString(context, args[1], &object)) return;
+  if (!FindObject(context, args[1], ObjectType::kString, &object)) return;
   // A key that does not exist is an endless row of clear bits.
   if (object == nullptr) return context.reply.Integer(bit == 0 ? 0 : -1);
   const uint64_t size = StringSize(object);
@@ -145,7 +129,7 @@ void BitPosCommand(CommandContext& context) {
   context.reply.Integer(open ? static_cast<int64_t>(size * 8) : -1);
 }
 
-// ---- BITOP --------------------------------------------------------------------------------------------
+// ---- BITOP ----
 
 void BitOpCommand(CommandContext& context) {
   const Args args = context.args;
@@ -170,7 +154,7 @@ void BitOpCommand(CommandContext& context) {
   context.reply.Integer(static_cast<int64_t>(*size));
 }
 
-// ---- BITFIELD -----------------------------------------------------------------------------------------
+// ---- BITFIELD ----
 
 using Overflow = BitFieldStep::Overflow;
 
@@ -265,7 +249,7 @@ void BitFieldRoCommand(CommandContext& context) {
   ReplySteps(context, steps);
 }
 
-// ---- The table ----------------------------------------------------------------------------------------
+// ---- The table ----
 
 constexpr KeySpec kSetBitKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyUpdate}};
 constexpr KeySpec kGetBitKeys[] = {{.flags = kKeyRo | kKeyAccess}};
@@ -292,27 +276,34 @@ uint32_t BitFieldKeyFlags(std::span<const std::string_view> args) {
 
 constexpr Command kBitmapRows[] = {
     {"setbit", 4, kWrite | kDenyOom, CommandGroup::kBitmap, "2.2.0", "O(1)",
-     "Sets or clears the bit at offset in the string value stored at key", SetBitCommand, kSetBitKeys},
-    {"getbit", 3, kReadOnly | kFast, CommandGroup::kBitmap, "2.2.0", "O(1)",
-     "Returns the bit value at offset in the string value stored at key", GetBitCommand, kGetBitKeys},
-    {"bitcount", -2, kReadOnly, CommandGroup::kBitmap, "2.6.0", "O(N)", "Count set bits in a string",
+     "Sets or clears a bit, and tells what it was.", SetBitCommand, kSetBitKeys},
+    {"getbit", 3, kReadOnly | kFast, CommandGroup::kBitmap, "2.2.0", "O(1)", "Tells a bit.", GetBitCommand,
+     kGetBitKeys},
+    {"bitcount", -2, kReadOnly, CommandGroup::kBitmap, "2.6.0", "O(N)", "Counts the bits that are set.",
      BitCountCommand, kGetBitKeys},
     {"bitpos", -3, kReadOnly, CommandGroup::kBitmap, "2.8.7", "O(N)",
-     "Find first bit set or clear in a string", BitPosCommand, kGetBitKeys},
+     "Finds the first bit that is set, or clear.", BitPosCommand, kGetBitKeys},
     {"bitop", -4, kWrite | kDenyOom, CommandGroup::kBitmap, "2.6.0", "O(N)",
-     "Perform bitwise operations between strings", BitOpCommand, kBitOpKeys},
-    {"bitfield", -2, kWrite | kDenyOom, CommandGroup::kBitmap, "3.2.0", "O(1) for each subcommand specified",
-     "Perform arbitrary bitfield integer operations on strings", BitFieldCommand, kBitFieldKeys, {}, {}, 0, BitFieldKeyFlags},
-    {"bitfield_ro", -2, kReadOnly | kFast, CommandGroup::kBitmap, "6.0.0",
-     "O(1) for each subcommand specified",
-     "Perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD",
-     BitFieldRoCommand, kGetBitKeys},
+     "Combines strings bit by bit and stores the result.", BitOpCommand, kBitOpKeys},
+    {"bitfield",
+     -2,
+     kWrite | kDenyOom,
+     CommandGroup::kBitmap,
+     "3.2.0",
+     "O(1) for each operation",
+     "Reads and changes integers of any width inside a string.",
+     BitFieldCommand,
+     kBitFieldKeys,
+     {},
+     {},
+     0,
+     BitFieldKeyFlags},
+    {"bitfield_ro", -2, kReadOnly | kFast, CommandGroup::kBitmap, "6.0.0", "O(1) for each operation",
+     "Reads integers of any width inside a string.", BitFieldRoCommand, kGetBitKeys},
 };
 
 }  // namespace
 
-std::span<const Command> BitmapCommands() {
-  return kBitmapRows;
-}
+std::span<const Command> BitmapCommands() { return kBitmapRows; }
 
 }  // namespace thermocline

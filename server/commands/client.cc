@@ -107,17 +107,13 @@ std::optional<ClientType> ParseType(std::string_view name) {
 }
 
 /// Until there is replication and pub/sub, all are normal.
-ClientType TypeOf(const Client&) {
-  return ClientType::kNormal;
-}
+ClientType TypeOf(const Client&) { return ClientType::kNormal; }
 
 void ReplyUnknownType(CommandContext& c, std::string_view name) {
   c.reply.Error("ERR Unknown client type '" + std::string(name.substr(0, 128)) + "'");
 }
 
-void ClientId(CommandContext& c) {
-  c.reply.Integer(static_cast<int64_t>(c.client.id));
-}
+void ClientId(CommandContext& c) { c.reply.Integer(static_cast<int64_t>(c.client.id)); }
 
 void ClientInfo(CommandContext& c) {
   // Redis shows the running command here, which becomes the last one only when it is done.
@@ -166,9 +162,7 @@ void ClientSetName(CommandContext& c) {
 }
 
 /// Nobody's invalidation messages are redirected: there is no tracking yet.
-void ClientGetRedir(CommandContext& c) {
-  c.reply.Integer(-1);
-}
+void ClientGetRedir(CommandContext& c) { c.reply.Integer(-1); }
 
 // ---- What can be done to a connection
 // ------------------------------------------------------------------------
@@ -346,9 +340,7 @@ constexpr std::string_view kHelp[] = {
     "    Protect current client connection from eviction.",
 };
 
-void ClientHelp(CommandContext& c) {
-  ReplyHelp(c.reply, "CLIENT", kHelp);
-}
+void ClientHelp(CommandContext& c) { ReplyHelp(c.reply, "CLIENT", kHelp); }
 
 constexpr CommandGroup kConnection = CommandGroup::kConnection;
 constexpr uint32_t kAsk = kNoScript | kLoading | kStale;
@@ -387,8 +379,6 @@ constexpr Command kSubcommands[] = {
 
 }  // namespace
 
-std::span<const Command> ClientSubcommands() {
-  return kSubcommands;
-}
+std::span<const Command> ClientSubcommands() { return kSubcommands; }
 
 }  // namespace thermocline

@@ -60,40 +60,23 @@ constexpr FlagName kKeyFlagNames[] = {
 
 std::string_view GroupName(CommandGroup group) {
   switch (group) {
-    case CommandGroup::kGeneric:
-      return "generic";
-    case CommandGroup::kString:
-      return "string";
-    case CommandGroup::kList:
-      return "list";
-    case CommandGroup::kSet:
-      return "set";
-    case CommandGroup::kSortedSet:
-      return "sorted-set";
-    case CommandGroup::kHash:
-      return "hash";
-    case CommandGroup::kPubSub:
-      return "pubsub";
-    case CommandGroup::kTransactions:
-      return "transactions";
-    case CommandGroup::kConnection:
-      return "connection";
-    case CommandGroup::kServer:
-      return "server";
-    case CommandGroup::kScripting:
-      return "scripting";
-    case CommandGroup::kHyperLogLog:
-      return "hyperloglog";
-    case CommandGroup::kCluster:
-      return "cluster";
-    case CommandGroup::kSentinel:
-      return "sentinel";
-    case CommandGroup::kGeo:
-      return "geo";
-    case CommandGroup::kStream:
-      return "stream";
-    case CommandGroup::kBitmap:
-      return "bitmap";
+    case CommandGroup::kGeneric: return "generic";
+    case CommandGroup::kString: return "string";
+    case CommandGroup::kList: return "list";
+    case CommandGroup::kSet: return "set";
+    case CommandGroup::kSortedSet: return "sorted-set";
+    case CommandGroup::kHash: return "hash";
+    case CommandGroup::kPubSub: return "pubsub";
+    case CommandGroup::kTransactions: return "transactions";
+    case CommandGroup::kConnection: return "connection";
+    case CommandGroup::kServer: return "server";
+    case CommandGroup::kScripting: return "scripting";
+    case CommandGroup::kHyperLogLog: return "hyperloglog";
+    case CommandGroup::kCluster: return "cluster";
+    case CommandGroup::kSentinel: return "sentinel";
+    case CommandGroup::kGeo: return "geo";
+    case CommandGroup::kStream: return "stream";
+    case CommandGroup::kBitmap: return "bitmap";
   }
   return "generic";
 }
@@ -177,9 +160,7 @@ void WriteKeySpec(ReplyWriter& reply, const KeySpec& spec) {
       reply.Bulk(spec.keyword);
       WritePair(reply, "startfrom", spec.start_from);
       break;
-    case KeySpec::Begin::kUnknown:
-      WriteSearch(reply, "begin_search", "unknown", 0);
-      break;
+    case KeySpec::Begin::kUnknown: WriteSearch(reply, "begin_search", "unknown", 0); break;
   }
   switch (spec.find) {
     case KeySpec::Find::kRange:
@@ -194,9 +175,7 @@ void WriteKeySpec(ReplyWriter& reply, const KeySpec& spec) {
       WritePair(reply, "firstkey", spec.first_key);
       WritePair(reply, "keystep", spec.step);
       break;
-    case KeySpec::Find::kUnknown:
-      WriteSearch(reply, "find_keys", "unknown", 0);
-      break;
+    case KeySpec::Find::kUnknown: WriteSearch(reply, "find_keys", "unknown", 0); break;
   }
 }
 
@@ -406,9 +385,7 @@ constexpr std::string_view kHelp[] = {
     "    Return the keys and the access flags from a full Redis command.",
 };
 
-void CommandHelp(CommandContext& c) {
-  ReplyHelp(c.reply, "COMMAND", kHelp);
-}
+void CommandHelp(CommandContext& c) { ReplyHelp(c.reply, "COMMAND", kHelp); }
 
 constexpr CommandGroup kServer = CommandGroup::kServer;
 constexpr uint32_t kAsk = kLoading | kStale;
@@ -503,9 +480,7 @@ constexpr Command kSubcommands[] = {
 
 }  // namespace
 
-std::span<const Command> CommandSubcommands() {
-  return kSubcommands;
-}
+std::span<const Command> CommandSubcommands() { return kSubcommands; }
 
 void CommandBare(CommandContext& c) {
   const auto entries = c.server.commands().entries();

@@ -20,9 +20,7 @@ void Ping(CommandContext& c) {
   c.reply.SimpleString("PONG");
 }
 
-void Echo(CommandContext& c) {
-  c.reply.Bulk(c.args[1]);
-}
+void Echo(CommandContext& c) { c.reply.Bulk(c.args[1]); }
 
 void Quit(CommandContext& c) {
   c.reply.Ok();

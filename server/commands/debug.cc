@@ -17,12 +17,9 @@ namespace {
 
 bool Allowed(const CommandContext& c) {
   switch (c.server.options().enable_debug_command) {
-    case DebugCommand::kNo:
-      return false;
-    case DebugCommand::kYes:
-      return true;
-    case DebugCommand::kLocal:
-      break;
+    case DebugCommand::kNo: return false;
+    case DebugCommand::kYes: return true;
+    case DebugCommand::kLocal: break;
   }
   const std::string_view address = c.client.address;
   return c.client.unix_socket || address.starts_with("127.") || address.starts_with("[::1]");
@@ -107,13 +104,9 @@ constexpr std::string_view kHelp[] = {
     "    Stop the server for <seconds>. Decimals allowed.",
 };
 
-void ShowHelp(CommandContext& c) {
-  ReplyHelp(c.reply, "DEBUG", kHelp);
-}
+void ShowHelp(CommandContext& c) { ReplyHelp(c.reply, "DEBUG", kHelp); }
 
-void ShowError(CommandContext& c) {
-  c.reply.Error(c.args[2]);
-}
+void ShowError(CommandContext& c) { c.reply.Error(c.args[2]); }
 
 void WriteLog(CommandContext& c) {
   c.server.log().Warning("DEBUG LOG: " + std::string(c.args[2]));

@@ -11,6 +11,7 @@
 #include "encoding/numbers.h"
 #include "server/client.h"
 #include "server/command.h"
+#include "server/commands/common.h"
 #include "server/error_reply.h"
 #include "server/server.h"
 
@@ -30,7 +31,7 @@ std::string_view TypeName(ObjectType type) {
   return "none";
 }
 
-// ---- Whether, what, which ----------------------------------------------------------------------------------
+// ---- Whether, what, which ----
 
 void Del(CommandContext& c) {
   const auto keys = c.args.subspan(1);
@@ -66,7 +67,8 @@ void RandomKey(CommandContext& c) {
   Keyspace& keyspace = c.server.keyspace();
   if (keyspace.KeyCount(c.client.db) == 0) return c.reply.Null();
   if (keyspace.AllResident(c.client.db)) {
-    if (const std::optional<std::string> key = keyspace.RandomResidentKey(c.client.db)) return c.reply.Bulk(*key);
+    if (const std::optional<std::string> key = keyspace.RandomResidentKey(c.client.db))
+      return c.reply.Bulk(*key);
   }
   auto found = std::make_shared<Result<std::optional<std::string>>>(std::optional<std::string>());
   c.Offload([found, seed = keyspace.now_ms() ^ keyspace.stats().keyspace_hits * 0x9e3779b97f4a7c15ULL ^
@@ -79,7 +81,7 @@ void RandomKey(CommandContext& c) {
             });
 }
 
-// ---- KEYS and SCAN -----------------------------------------------------------------------------------------
+// ---- KEYS and SCAN ----
 
 /// What a reader thread gathers for KEYS and SCAN.
 struct KeyList {
@@ -89,7 +91,9 @@ struct KeyList {
 };
 
 /// "*" stands for every key, the empty one included, which GlobMatch alone would not give.
-bool Matches(std::string_view pattern, std::string_view key) { return pattern == "*" || GlobMatch(pattern, key); }
+bool Matches(std::string_view pattern, std::string_view key) {
+  return pattern == "*" || GlobMatch(pattern, key);
+}
 
 void Keys(CommandContext& c) {
   auto list = std::make_shared<KeyList>();
@@ -139,10 +143,7 @@ std::optional<ScanArguments> ParseScan(CommandContext& c) {
     const std::string_view value = c.args[i + 1];
     if (EqualIgnoreCase(c.args[i], "count")) {
       int64_t count;
-      if (!ParseInt64(value, &count)) {
-        c.reply.Error(error_text::kNotInteger);
-        return std::nullopt;
-      }
+      if (!ReadInteger(c, value, &count)) return std::nullopt;
       if (count < 1) {
         c.reply.Error(error_text::kSyntax);
         return std::nullopt;
@@ -160,21 +161,23 @@ std::optional<ScanArguments> ParseScan(CommandContext& c) {
   return scan;
 }
 
-void CollectScan(const SnapshotView& view, const ScanArguments& scan, const std::string& from, KeyList& list) {
+void CollectScan(const SnapshotView& view, const ScanArguments& scan, const std::string& from,
+                 KeyList& list) {
   const std::string prefix = scan.match.has_value() ? LiteralPrefix(*scan.match).bytes : std::string();
   uint64_t steps = 0;
-  list.status = view.ForEachKey(prefix, std::max(from, prefix), [&](const SnapshotView::Key& key, bool expired) {
-    // One step per key that was looked at, so that a call's time is bounded whatever matches.
-    if (steps++ == scan.count) {
-      list.next = key.key;
-      return false;
-    }
-    if (!expired && (!scan.match.has_value() || Matches(*scan.match, key.key)) &&
-        (!scan.type.has_value() || EqualIgnoreCase(*scan.type, TypeName(key.head.type)))) {
-      list.keys.emplace_back(key.key);
-    }
-    return true;
-  });
+  list.status =
+      view.ForEachKey(prefix, std::max(from, prefix), [&](const SnapshotView::Key& key, bool expired) {
+        // One step per key that was looked at, so that a call's time is bounded whatever matches.
+        if (steps++ == scan.count) {
+          list.next = key.key;
+          return false;
+        }
+        if (!expired && (!scan.match.has_value() || Matches(*scan.match, key.key)) &&
+            (!scan.type.has_value() || EqualIgnoreCase(*scan.type, TypeName(key.head.type)))) {
+          list.keys.emplace_back(key.key);
+        }
+        return true;
+      });
 }
 
 void Scan(CommandContext& c) {
@@ -184,8 +187,8 @@ void Scan(CommandContext& c) {
   const std::string* place = c.server.cursors().Find(scan->cursor);
   std::string from = place == nullptr ? std::string() : *place;
   auto list = std::make_shared<KeyList>();
-  c.Offload([list, scan = *std::move(scan), from = std::move(from)](
-                const SnapshotView& view) { CollectScan(view, scan, from, *list); },
+  c.Offload([list, scan = *std::move(scan),
+             from = std::move(from)](const SnapshotView& view) { CollectScan(view, scan, from, *list); },
             [list, &cursors = c.server.cursors()](ReplyWriter& reply) {
               if (!list->status.ok()) return WriteError(reply, list->status);
               reply.ArrayHeader(2);
@@ -195,7 +198,7 @@ void Scan(CommandContext& c) {
             });
 }
 
-// ---- From one key to another -------------------------------------------------------------------------------
+// ---- From one key to another ----
 
 void RenameGeneric(CommandContext& c, bool only_if_absent) {
   c.txn.Prefetch(c.args.subspan(1, 2));
@@ -220,10 +223,7 @@ void RenameNx(CommandContext& c) { RenameGeneric(c, /*only_if_absent=*/true); }
 /// A database number among the arguments; writes the error itself.
 std::optional<int> ParseDb(CommandContext& c, std::string_view text) {
   int64_t db;
-  if (!ParseInt64(text, &db)) {
-    c.reply.Error(error_text::kNotInteger);
-    return std::nullopt;
-  }
+  if (!ReadInteger(c, text, &db)) return std::nullopt;
   if (db < INT32_MIN || db > INT32_MAX) {
     c.reply.Error("ERR value is out of range, value must between -2147483648 and 2147483647");
     return std::nullopt;
@@ -278,7 +278,7 @@ void Copy(CommandContext& c) {
   c.reply.Integer(1);
 }
 
-// ---- Expiry ------------------------------------------------------------------------------------------------
+// ---- Expiry ----
 
 struct ExpireFlags {
   bool nx = false, xx = false, gt = false, lt = false;
@@ -315,7 +315,7 @@ void ExpireGeneric(CommandContext& c, int64_t unit_ms, int64_t base_ms) {
   ExpireFlags flags;
   if (!ParseExpireFlags(c, &flags)) return;
   int64_t time;
-  if (!ParseInt64(c.args[2], &time)) return c.reply.Error(error_text::kNotInteger);
+  if (!ReadInteger(c, c.args[2], &time)) return;
   int64_t at_ms;
   if (__builtin_mul_overflow(time, unit_ms, &at_ms) || __builtin_add_overflow(at_ms, base_ms, &at_ms)) {
     return c.reply.Error("ERR invalid expire time in '" + std::string(c.command.name) + "' command");
@@ -366,7 +366,7 @@ void Persist(CommandContext& c) {
   c.reply.Integer(1);
 }
 
-// ---- The table ---------------------------------------------------------------------------------------------
+// ---- The table ----
 
 constexpr auto kGeneric = CommandGroup::kGeneric;
 constexpr KeySpec kDeleteAll[] = {{.flags = kKeyRm | kKeyDelete, .last = -1}};
@@ -375,7 +375,8 @@ constexpr KeySpec kLook[] = {{.flags = kKeyRo}};
 constexpr KeySpec kRead[] = {{.flags = kKeyRo | kKeyAccess}};
 constexpr KeySpec kUpdate[] = {{.flags = kKeyRw | kKeyUpdate}};
 constexpr KeySpec kMoveKey[] = {{.flags = kKeyRw | kKeyAccess | kKeyUpdate}};
-constexpr KeySpec kRenameKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete}, {.flags = kKeyOw | kKeyUpdate, .index = 2}};
+constexpr KeySpec kRenameKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete},
+                                   {.flags = kKeyOw | kKeyUpdate, .index = 2}};
 constexpr KeySpec kRenameNxKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete},
                                      {.flags = kKeyOw | kKeyInsert, .index = 2}};
 constexpr KeySpec kCopyKeys[] = {{.flags = kKeyRo | kKeyAccess}, {.flags = kKeyOw | kKeyUpdate, .index = 2}};
@@ -391,40 +392,69 @@ constexpr Command kCommands[] = {
      "Copies a key, with its expiry.", Copy, kCopyKeys},
     {"del", -2, kWrite, kGeneric, "1.0.0", "O(N) for N keys, of any size", "Deletes keys.", Del, kDeleteAll,
      kSumOverShards},
-    {"exists", -2, kReadOnly | kFast, kGeneric, "1.0.0", "O(N) for N keys", "Counts the keys that exist.", Exists,
-     kReadAll, kSumOverShards},
-    {"expire", -3, kWrite | kFast, kGeneric, "1.0.0", "O(1)", "Sets a key's time to live in seconds.", Expire, kUpdate},
-    {"expireat", -3, kWrite | kFast, kGeneric, "1.2.0", "O(1)", "Sets a key's expiry to a Unix time in seconds.",
-     ExpireAt, kUpdate},
-    {"expiretime", 2, kReadOnly | kFast, kGeneric, "7.0.0", "O(1)", "Tells a key's expiry as a Unix time in seconds.",
-     ExpireTime, kRead},
-    {"keys", 2, kReadOnly, kGeneric, "1.0.0", "O(N) for N keys with the pattern's literal prefix, beside other clients",
-     "Lists the keys that match a pattern.", Keys, {}, kKeysTips, {}, kAclDangerous},
-    {"move", 3, kWrite | kFast, kGeneric, "1.0.0", "O(1)", "Moves a key to another database.", Move, kMoveKey},
-    {"persist", 2, kWrite | kFast, kGeneric, "2.2.0", "O(1)", "Takes a key's expiry away.", Persist, kUpdate},
-    {"pexpire", -3, kWrite | kFast, kGeneric, "2.6.0", "O(1)", "Sets a key's time to live in milliseconds.", PExpire,
+    {"exists", -2, kReadOnly | kFast, kGeneric, "1.0.0", "O(N) for N keys", "Counts the keys that exist.",
+     Exists, kReadAll, kSumOverShards},
+    {"expire", -3, kWrite | kFast, kGeneric, "1.0.0", "O(1)", "Sets a key's time to live in seconds.", Expire,
      kUpdate},
-    {"pexpireat", -3, kWrite | kFast, kGeneric, "2.6.0", "O(1)", "Sets a key's expiry to a Unix time in milliseconds.",
-     PExpireAt, kUpdate},
+    {"expireat", -3, kWrite | kFast, kGeneric, "1.2.0", "O(1)",
+     "Sets a key's expiry to a Unix time in seconds.", ExpireAt, kUpdate},
+    {"expiretime", 2, kReadOnly | kFast, kGeneric, "7.0.0", "O(1)",
+     "Tells a key's expiry as a Unix time in seconds.", ExpireTime, kRead},
+    {"keys",
+     2,
+     kReadOnly,
+     kGeneric,
+     "1.0.0",
+     "O(N) for N keys with the pattern's literal prefix, beside other clients",
+     "Lists the keys that match a pattern.",
+     Keys,
+     {},
+     kKeysTips,
+     {},
+     kAclDangerous},
+    {"move", 3, kWrite | kFast, kGeneric, "1.0.0", "O(1)", "Moves a key to another database.", Move,
+     kMoveKey},
+    {"persist", 2, kWrite | kFast, kGeneric, "2.2.0", "O(1)", "Takes a key's expiry away.", Persist, kUpdate},
+    {"pexpire", -3, kWrite | kFast, kGeneric, "2.6.0", "O(1)", "Sets a key's time to live in milliseconds.",
+     PExpire, kUpdate},
+    {"pexpireat", -3, kWrite | kFast, kGeneric, "2.6.0", "O(1)",
+     "Sets a key's expiry to a Unix time in milliseconds.", PExpireAt, kUpdate},
     {"pexpiretime", 2, kReadOnly | kFast, kGeneric, "7.0.0", "O(1)",
      "Tells a key's expiry as a Unix time in milliseconds.", PExpireTime, kRead},
-    {"pttl", 2, kReadOnly | kFast, kGeneric, "2.6.0", "O(1)", "Tells a key's time to live in milliseconds.", PTtl, kRead,
-     kTimeTips},
-    {"randomkey", 1, kReadOnly, kGeneric, "1.0.0", "O(1) when the database is in RAM, O(key length) reads else",
-     "Gives a random key.", RandomKey, {}, kRandomTips},
-    {"rename", 3, kWrite, kGeneric, "1.0.0", "O(1)", "Renames a key; an existing key of that name goes.", Rename,
-     kRenameKeys},
-    {"renamenx", 3, kWrite | kFast, kGeneric, "1.0.0", "O(1)", "Renames a key unless the new name is taken.", RenameNx,
-     kRenameNxKeys},
-    {"scan", -2, kReadOnly, kGeneric, "2.8.0", "O(COUNT) per call", "Walks over the keys, a piece per call.", Scan, {},
+    {"pttl", 2, kReadOnly | kFast, kGeneric, "2.6.0", "O(1)", "Tells a key's time to live in milliseconds.",
+     PTtl, kRead, kTimeTips},
+    {"randomkey",
+     1,
+     kReadOnly,
+     kGeneric,
+     "1.0.0",
+     "O(1) when the database is in RAM, O(key length) reads else",
+     "Gives a random key.",
+     RandomKey,
+     {},
+     kRandomTips},
+    {"rename", 3, kWrite, kGeneric, "1.0.0", "O(1)", "Renames a key; an existing key of that name goes.",
+     Rename, kRenameKeys},
+    {"renamenx", 3, kWrite | kFast, kGeneric, "1.0.0", "O(1)", "Renames a key unless the new name is taken.",
+     RenameNx, kRenameNxKeys},
+    {"scan",
+     -2,
+     kReadOnly,
+     kGeneric,
+     "2.8.0",
+     "O(COUNT) per call",
+     "Walks over the keys, a piece per call.",
+     Scan,
+     {},
      kScanTips},
-    {"touch", -2, kReadOnly | kFast, kGeneric, "3.2.1", "O(N) for N keys", "Marks keys as used now; counts them.", Touch,
-     kReadAll, kSumOverShards},
-    {"ttl", 2, kReadOnly | kFast, kGeneric, "1.0.0", "O(1)", "Tells a key's time to live in seconds.", Ttl, kRead,
-     kTimeTips},
-    {"type", 2, kReadOnly | kFast, kGeneric, "1.0.0", "O(1)", "Names the type of a key's value.", Type, kLook},
-    {"unlink", -2, kWrite | kFast, kGeneric, "4.0.0", "O(N) for N keys, of any size", "Deletes keys, as DEL does here.",
-     Del, kDeleteAll, kSumOverShards},
+    {"touch", -2, kReadOnly | kFast, kGeneric, "3.2.1", "O(N) for N keys",
+     "Marks keys as used now; counts them.", Touch, kReadAll, kSumOverShards},
+    {"ttl", 2, kReadOnly | kFast, kGeneric, "1.0.0", "O(1)", "Tells a key's time to live in seconds.", Ttl,
+     kRead, kTimeTips},
+    {"type", 2, kReadOnly | kFast, kGeneric, "1.0.0", "O(1)", "Names the type of a key's value.", Type,
+     kLook},
+    {"unlink", -2, kWrite | kFast, kGeneric, "4.0.0", "O(N) for N keys, of any size",
+     "Deletes keys, as DEL does here.", Del, kDeleteAll, kSumOverShards},
 };
 
 }  // namespace

@@ -56,9 +56,7 @@ struct MemoryPicture {
   uint64_t clients = 0, unsent = 0;
 };
 
-double Ratio(uint64_t a, uint64_t b) {
-  return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
-}
+double Ratio(uint64_t a, uint64_t b) { return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b); }
 
 void MemoryStats(CommandContext& c) {
   const MemoryPicture m(c.server);
@@ -185,9 +183,7 @@ constexpr std::string_view kHelp[] = {
     "    sampled up to <count> times (default: 5, 0 means sample all).",
 };
 
-void MemoryHelp(CommandContext& c) {
-  ReplyHelp(c.reply, "MEMORY", kHelp);
-}
+void MemoryHelp(CommandContext& c) { ReplyHelp(c.reply, "MEMORY", kHelp); }
 
 constexpr CommandGroup kServer = CommandGroup::kServer;
 constexpr KeySpec kLook[] = {{.flags = kKeyRo, .index = 2}};
@@ -243,8 +239,6 @@ constexpr Command kSubcommands[] = {
 
 }  // namespace
 
-std::span<const Command> MemorySubcommands() {
-  return kSubcommands;
-}
+std::span<const Command> MemorySubcommands() { return kSubcommands; }
 
 }  // namespace thermocline

@@ -66,9 +66,7 @@ constexpr std::string_view kHelp[] = {
     "    <key>.",
 };
 
-void ObjectHelp(CommandContext& c) {
-  ReplyHelp(c.reply, "OBJECT", kHelp);
-}
+void ObjectHelp(CommandContext& c) { ReplyHelp(c.reply, "OBJECT", kHelp); }
 
 constexpr CommandGroup kGeneric = CommandGroup::kGeneric;
 constexpr KeySpec kLook[] = {{.flags = kKeyRo, .index = 2}};
@@ -104,24 +102,16 @@ constexpr Command kCommands[] = {
 
 std::string_view EncodingName(Txn& txn, const Object* object) {
   switch (object->type) {
-    case ObjectType::kString:
-      return StringEncodingName(txn, object);
-    case ObjectType::kList:
-      return "quicklist";
-    case ObjectType::kSet:
-      return "hashtable";
-    case ObjectType::kSortedSet:
-      return "skiplist";
-    case ObjectType::kHash:
-      return "hashtable";
-    case ObjectType::kStream:
-      return "stream";
+    case ObjectType::kString: return StringEncodingName(txn, object);
+    case ObjectType::kList: return "quicklist";
+    case ObjectType::kSet: return "hashtable";
+    case ObjectType::kSortedSet: return "skiplist";
+    case ObjectType::kHash: return "hashtable";
+    case ObjectType::kStream: return "stream";
   }
   return "raw";
 }
 
-std::span<const Command> ObjectCommands() {
-  return kCommands;
-}
+std::span<const Command> ObjectCommands() { return kCommands; }
 
 }  // namespace thermocline

@@ -107,9 +107,7 @@ constexpr std::string_view kConfigHelp[] = {
     "    Rewrite the configuration file.",
 };
 
-void ConfigHelp(CommandContext& c) {
-  ReplyHelp(c.reply, "CONFIG", kConfigHelp);
-}
+void ConfigHelp(CommandContext& c) { ReplyHelp(c.reply, "CONFIG", kConfigHelp); }
 
 // ---- State
 // ---------------------------------------------------------------------------------------------------
@@ -174,9 +172,7 @@ void BgSave(CommandContext& c) {
   c.reply.SimpleString("Background saving started");
 }
 
-void LastSave(CommandContext& c) {
-  c.reply.Integer(static_cast<int64_t>(c.server.last_checkpoint_s()));
-}
+void LastSave(CommandContext& c) { c.reply.Integer(static_cast<int64_t>(c.server.last_checkpoint_s())); }
 
 /// Writes no reply when it succeeds: the connection just ends, as with Redis.
 void Shutdown(CommandContext& c) {

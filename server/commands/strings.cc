@@ -10,6 +10,7 @@
 #include "engine/string.h"
 #include "server/command.h"
 #include "server/command_table.h"
+#include "server/commands/common.h"
 #include "server/error_reply.h"
 
 namespace thermocline {
@@ -18,7 +19,7 @@ namespace {
 
 using Args = std::span<const std::string_view>;
 
-// ---- Replies ------------------------------------------------------------------------------------------
+// ---- Replies ----
 
 /// The bytes from `begin` to `end` of a live string.
 void ReplyRange(CommandContext& context, Object* object, uint64_t begin, uint64_t end) {
@@ -36,27 +37,10 @@ void ReplyValue(CommandContext& context, Object* object) {
   ReplyRange(context, object, 0, StringSize(object));
 }
 
-/// The string at `key`; nullptr, and the reply is written, when it is of another type.
-bool FindString(CommandContext& context, std::string_view key, Object** object) {
-  Result<Object*> found = context.txn.Find(key, ObjectType::kString);
-  if (!found.ok()) {
-    WriteError(context.reply, found.status());
-    return false;
-  }
-  *object = *found;
-  return true;
-}
-
 template <typename T>
 bool ReplyUnlessOk(CommandContext& context, const Result<T>& result) {
   if (result.ok()) return true;
   WriteError(context.reply, result.status());
-  return false;
-}
-
-bool ReadInteger(CommandContext& context, std::string_view text, int64_t* value) {
-  if (ParseInt64(text, value)) return true;
-  context.reply.Error(error_text::kNotInteger);
   return false;
 }
 
@@ -69,7 +53,7 @@ void PrefetchKeys(CommandContext& context, size_t first, size_t step) {
   context.txn.Prefetch(keys);
 }
 
-// ---- SET and its options ------------------------------------------------------------------------------
+// ---- SET and its options ----
 
 enum class ExpiryOption : uint8_t { kNone, kEx, kPx, kExAt, kPxAt };
 
@@ -162,7 +146,7 @@ void SetCommand(CommandContext& context) {
   }
   if (options.get) {
     Object* old;
-    if (!FindString(context, args[1], &old)) return;
+    if (!FindObject(context, args[1], ObjectType::kString, &old)) return;
     if (old == nullptr) {
       context.reply.Null();
     } else {
@@ -188,12 +172,8 @@ void SetWithTtl(CommandContext& context, ExpiryOption unit) {
   context.reply.Ok();
 }
 
-void SetExCommand(CommandContext& context) {
-  SetWithTtl(context, ExpiryOption::kEx);
-}
-void PSetExCommand(CommandContext& context) {
-  SetWithTtl(context, ExpiryOption::kPx);
-}
+void SetExCommand(CommandContext& context) { SetWithTtl(context, ExpiryOption::kEx); }
+void PSetExCommand(CommandContext& context) { SetWithTtl(context, ExpiryOption::kPx); }
 
 void SetNxCommand(CommandContext& context) {
   Object* object = context.txn.ForWrite(context.args[1]);
@@ -232,11 +212,11 @@ void MSetNxCommand(CommandContext& context) {
   context.reply.Integer(1);
 }
 
-// ---- GET and its kin ----------------------------------------------------------------------------------
+// ---- GET and its kin ----
 
 void GetCommand(CommandContext& context) {
   Object* object;
-  if (!FindString(context, context.args[1], &object)) return;
+  if (!FindObject(context, context.args[1], ObjectType::kString, &object)) return;
   if (object == nullptr) return context.reply.Null();
   ReplyValue(context, object);
 }
@@ -257,7 +237,7 @@ void MGetCommand(CommandContext& context) {
 
 void GetSetCommand(CommandContext& context) {
   Object* old;
-  if (!FindString(context, context.args[1], &old)) return;
+  if (!FindObject(context, context.args[1], ObjectType::kString, &old)) return;
   if (old == nullptr) {
     context.reply.Null();
   } else {
@@ -268,7 +248,7 @@ void GetSetCommand(CommandContext& context) {
 
 void GetDelCommand(CommandContext& context) {
   Object* object;
-  if (!FindString(context, context.args[1], &object)) return;
+  if (!FindObject(context, context.args[1], ObjectType::kString, &object)) return;
   if (object == nullptr) return context.reply.Null();
   ReplyValue(context, object);
   context.txn.Remove(object);
@@ -282,7 +262,7 @@ void GetExCommand(CommandContext& context) {
     return context.reply.Error(error_text::kSyntax);
   }
   Object* object;
-  if (!FindString(context, context.args[1], &object)) return;
+  if (!FindObject(context, context.args[1], ObjectType::kString, &object)) return;
   if (object == nullptr) return context.reply.Null();
   uint64_t expire_at_ms = kNoExpiry;
   if (options.expiry != ExpiryOption::kNone &&
@@ -309,7 +289,7 @@ void GetRangeCommand(CommandContext& context) {
   int64_t start, end;
   if (!ReadInteger(context, context.args[2], &start) || !ReadInteger(context, context.args[3], &end)) return;
   Object* object;
-  if (!FindString(context, context.args[1], &object)) return;
+  if (!FindObject(context, context.args[1], ObjectType::kString, &object)) return;
   const auto size = object == nullptr ? 0 : static_cast<int64_t>(StringSize(object));
   if (start < 0 && end < 0 && start > end) return context.reply.Bulk({});
   if (start < 0) start = std::max<int64_t>(start + size, 0);
@@ -321,11 +301,11 @@ void GetRangeCommand(CommandContext& context) {
 
 void StrLenCommand(CommandContext& context) {
   Object* object;
-  if (!FindString(context, context.args[1], &object)) return;
+  if (!FindObject(context, context.args[1], ObjectType::kString, &object)) return;
   context.reply.Integer(object == nullptr ? 0 : static_cast<int64_t>(StringSize(object)));
 }
 
-// ---- Changes in place ---------------------------------------------------------------------------------
+// ---- Changes in place ----
 
 void AppendCommand(CommandContext& context) {
   const Result<uint64_t> size = StringAppend(context.txn, context.args[1], context.args[2]);
@@ -346,12 +326,8 @@ void Increment(CommandContext& context, int64_t delta) {
   if (ReplyUnlessOk(context, value)) context.reply.Integer(*value);
 }
 
-void IncrCommand(CommandContext& context) {
-  Increment(context, 1);
-}
-void DecrCommand(CommandContext& context) {
-  Increment(context, -1);
-}
+void IncrCommand(CommandContext& context) { Increment(context, 1); }
+void DecrCommand(CommandContext& context) { Increment(context, -1); }
 
 void IncrByCommand(CommandContext& context) {
   int64_t delta;
@@ -371,7 +347,7 @@ void IncrByFloatCommand(CommandContext& context) {
   if (ReplyUnlessOk(context, value)) context.reply.Bulk(*value);
 }
 
-// ---- LCS ----------------------------------------------------------------------------------------------
+// ---- LCS ----
 
 struct LcsOptions {
   bool length = false;
@@ -450,7 +426,7 @@ void LcsCommand(CommandContext& context) {
   context.reply.Bulk(lcs.text);
 }
 
-// ---- The table ----------------------------------------------------------------------------------------
+// ---- The table ----
 
 constexpr KeySpec kSetKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyUpdate | kKeyVariableFlags,
                                  .notes = "RW and ACCESS due to the optional `GET` argument"}};
@@ -481,73 +457,70 @@ constexpr std::string_view kMSetNxTips[] = {"request_policy:multi_shard", "respo
 constexpr std::string_view kMGetTips[] = {"request_policy:multi_shard"};
 
 constexpr Command kStringRows[] = {
-    {"set", -3, kWrite | kDenyOom, CommandGroup::kString, "1.0.0", "O(1)", "Set the string value of a key",
-     SetCommand, kSetKeys, {}, {}, 0, SetKeyFlags},
+    {"set",
+     -3,
+     kWrite | kDenyOom,
+     CommandGroup::kString,
+     "1.0.0",
+     "O(1)",
+     "Sets a string, with conditions and an expiry if wanted.",
+     SetCommand,
+     kSetKeys,
+     {},
+     {},
+     0,
+     SetKeyFlags},
     {"setnx", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)",
-     "Set the value of a key, only if the key does not exist", SetNxCommand, kSetNxKeys},
+     "Sets a string unless the key exists.", SetNxCommand, kSetNxKeys},
     {"setex", 4, kWrite | kDenyOom, CommandGroup::kString, "2.0.0", "O(1)",
-     "Set the value and expiration of a key", SetExCommand, kSetExKeys},
+     "Sets a string that lives for so many seconds.", SetExCommand, kSetExKeys},
     {"psetex", 4, kWrite | kDenyOom, CommandGroup::kString, "2.6.0", "O(1)",
-     "Set the value and expiration in milliseconds of a key", PSetExCommand, kSetExKeys},
-    {"mset", -3, kWrite | kDenyOom, CommandGroup::kString, "1.0.1",
-     "O(N) where N is the number of keys to set.", "Set multiple keys to multiple values", MSetCommand,
-     kMSetKeys, kMSetTips},
-    {"msetnx", -3, kWrite | kDenyOom, CommandGroup::kString, "1.0.1",
-     "O(N) where N is the number of keys to set.",
-     "Set multiple keys to multiple values, only if none of the keys exist", MSetNxCommand, kMSetNxKeys,
+     "Sets a string that lives for so many milliseconds.", PSetExCommand, kSetExKeys},
+    {"mset", -3, kWrite | kDenyOom, CommandGroup::kString, "1.0.1", "O(N) for N keys",
+     "Sets several strings in one step.", MSetCommand, kMSetKeys, kMSetTips},
+    {"msetnx", -3, kWrite | kDenyOom, CommandGroup::kString, "1.0.1", "O(N) for N keys",
+     "Sets several strings in one step, or none if one of the keys exists.", MSetNxCommand, kMSetNxKeys,
      kMSetNxTips},
-    {"get", 2, kReadOnly | kFast, CommandGroup::kString, "1.0.0", "O(1)", "Get the value of a key",
-     GetCommand, kGetKeys},
-    {"mget", -2, kReadOnly | kFast, CommandGroup::kString, "1.0.0",
-     "O(N) where N is the number of keys to retrieve.", "Get the values of all the given keys", MGetCommand,
-     kMGetKeys, kMGetTips},
+    {"get", 2, kReadOnly | kFast, CommandGroup::kString, "1.0.0", "O(1)", "Gives a string.", GetCommand,
+     kGetKeys},
+    {"mget", -2, kReadOnly | kFast, CommandGroup::kString, "1.0.0", "O(N) for N keys",
+     "Gives several strings.", MGetCommand, kMGetKeys, kMGetTips},
     {"getset", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)",
-     "Set the string value of a key and return its old value", GetSetCommand, kGetSetKeys},
+     "Sets a string and gives the old one.", GetSetCommand, kGetSetKeys},
     {"getex", -2, kWrite | kFast, CommandGroup::kString, "6.2.0", "O(1)",
-     "Get the value of a key and optionally set its expiration", GetExCommand, kGetExKeys},
+     "Gives a string and changes its expiry if wanted.", GetExCommand, kGetExKeys},
     {"getdel", 2, kWrite | kFast, CommandGroup::kString, "6.2.0", "O(1)",
-     "Get the value of a key and delete the key", GetDelCommand, kGetDelKeys},
+     "Gives a string and deletes the key.", GetDelCommand, kGetDelKeys},
     {"getrange", 4, kReadOnly, CommandGroup::kString, "2.4.0",
-     "O(N) where N is the length of the returned string. The complexity is ultimately determined by the "
-     "returned length, but because creating a substring from an existing string is very cheap, it can be "
-     "considered O(1) for small strings.",
-     "Get a substring of the string stored at a key", GetRangeCommand, kGetKeys},
+     "O(N) for N bytes given; a large value costs only the chunks that they touch",
+     "Gives a part of a string.", GetRangeCommand, kGetKeys},
     {"substr", 4, kReadOnly, CommandGroup::kString, "1.0.0",
-     "O(N) where N is the length of the returned string. The complexity is ultimately determined by the "
-     "returned length, but because creating a substring from an existing string is very cheap, it can be "
-     "considered O(1) for small strings.",
-     "Get a substring of the string stored at a key", GetRangeCommand, kGetKeys},
+     "O(N) for N bytes given; a large value costs only the chunks that they touch",
+     "Gives a part of a string; an old name of GETRANGE.", GetRangeCommand, kGetKeys},
     {"setrange", 4, kWrite | kDenyOom, CommandGroup::kString, "2.2.0",
-     "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small "
-     "so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the "
-     "value argument.",
-     "Overwrite part of a string at key starting at the specified offset", SetRangeCommand, kSetRangeKeys},
+     "O(N) for N bytes written; a large value costs only the chunks that they touch",
+     "Overwrites a part of a string, which grows if need be.", SetRangeCommand, kSetRangeKeys},
     {"strlen", 2, kReadOnly | kFast, CommandGroup::kString, "2.2.0", "O(1)",
-     "Get the length of the value stored in a key", StrLenCommand, kStrLenKeys},
+     "Tells the length of a string in bytes.", StrLenCommand, kStrLenKeys},
     {"append", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "2.0.0",
-     "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already "
-     "present value is of any size, since the dynamic string library used by Redis will double the free "
-     "space available on every reallocation.",
-     "Append a value to a key", AppendCommand, kAppendKeys},
-    {"incr", 2, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)",
-     "Increment the integer value of a key by one", IncrCommand, kGetSetKeys},
+     "O(N) for N bytes appended; a large value costs its last chunk", "Appends to a string.", AppendCommand,
+     kAppendKeys},
+    {"incr", 2, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)", "Adds one to an integer.",
+     IncrCommand, kGetSetKeys},
     {"decr", 2, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)",
-     "Decrement the integer value of a key by one", DecrCommand, kGetSetKeys},
-    {"incrby", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)",
-     "Increment the integer value of a key by the given amount", IncrByCommand, kGetSetKeys},
+     "Subtracts one from an integer.", DecrCommand, kGetSetKeys},
+    {"incrby", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)", "Adds to an integer.",
+     IncrByCommand, kGetSetKeys},
     {"decrby", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "1.0.0", "O(1)",
-     "Decrement the integer value of a key by the given number", DecrByCommand, kGetSetKeys},
+     "Subtracts from an integer.", DecrByCommand, kGetSetKeys},
     {"incrbyfloat", 3, kWrite | kDenyOom | kFast, CommandGroup::kString, "2.6.0", "O(1)",
-     "Increment the float value of a key by the given amount", IncrByFloatCommand, kGetSetKeys},
-    {"lcs", -3, kReadOnly, CommandGroup::kString, "7.0.0",
-     "O(N*M) where N and M are the lengths of s1 and s2, respectively", "Find longest common substring",
-     LcsCommand, kLcsKeys},
+     "Adds to a floating-point number.", IncrByFloatCommand, kGetSetKeys},
+    {"lcs", -3, kReadOnly, CommandGroup::kString, "7.0.0", "O(N*M) for strings of N and M bytes",
+     "Finds the longest common subsequence of two strings.", LcsCommand, kLcsKeys},
 };
 
 }  // namespace
 
-std::span<const Command> StringCommands() {
-  return kStringRows;
-}
+std::span<const Command> StringCommands() { return kStringRows; }
 
 }  // namespace thermocline

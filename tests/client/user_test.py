@@ -544,6 +544,38 @@ class Durable(WithServer):
         connection.close()
 
 
+    def test_checkpoint(self):
+        """A server started on the directory that BGSAVE and SAVE write has what was there at that moment."""
+        if servers.is_redis(self.binary):
+            self.skipTest("the oracle writes an RDB file")
+        connection = self.server.connect()
+        connection.value("SET", "small", "1", "EX", 1000)
+        connection.value("SET", "large", "x" * 300000)
+        for command in ("BGSAVE", "SAVE"):
+            connection.value("SET", "by", command)
+            before = connection.value("LASTSAVE")
+            connection.value(command)
+            limit = time.monotonic() + 30
+            while b"rdb_bgsave_in_progress:1" in connection.value("INFO", "persistence"):
+                self.assertLess(time.monotonic(), limit)
+                time.sleep(0.01)
+            self.assertGreaterEqual(connection.value("LASTSAVE"), before)
+            connection.value("SET", "by", "something later")
+            copy = servers.Server(self.binary, directory=os.path.join(self.server.directory, "checkpoint"))
+            copy.start()
+            try:
+                other = copy.connect()
+                self.assertEqual(other.value("GET", "by"), command.encode())
+                self.assertEqual(other.value("STRLEN", "large"), 300000)
+                self.assertTrue(900 < other.value("TTL", "small") <= 1000)
+                self.assertEqual(other.value("DBSIZE"), 3)
+                other.close()
+            finally:
+                self.assertEqual(copy.terminate(), 0)
+        self.assertEqual(connection.value("GET", "by"), b"something later")
+        connection.close()
+
+
 def make_suite(args):
     """Each test class once per server."""
     loader, suite = unittest.TestLoader(), unittest.TestSuite()

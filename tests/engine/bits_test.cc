@@ -202,8 +202,7 @@ TEST_F(BitsTest, AgreesWithAModel) {
         value = want;
         break;
       }
-      default:
-        EXPECT_TRUE(Get(key) == value) << "step " << i;
+      default: EXPECT_TRUE(Get(key) == value) << "step " << i;
     }
     if (random() % 4 == 0) Commit();
     if (random() % 40 == 0) EvictAll();

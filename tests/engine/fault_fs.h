@@ -72,10 +72,8 @@ class FaultFs final : public rocksdb::FileSystemWrapper {
                              rocksdb::IODebugContext* debug) override {
       while (table_ && fs_->hold_tables_) rocksdb::Env::Default()->SleepForMicroseconds(500);
       switch (fs_->fault_) {
-        case Fault::kNoSpace:
-          return NoSpace();
-        case Fault::kAllWrites:
-          return Error();
+        case Fault::kNoSpace: return NoSpace();
+        case Fault::kAllWrites: return Error();
         case Fault::kLogAppend:
           if (!log_) break;
           (void)target()->Append({data.data(), data.size() / 2}, options, debug);
@@ -86,8 +84,7 @@ class FaultFs final : public rocksdb::FileSystemWrapper {
         case Fault::kManifest:
           if (manifest_) return Error();
           break;
-        default:
-          break;
+        default: break;
       }
       return target()->Append(data, options, debug);
     }

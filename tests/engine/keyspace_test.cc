@@ -77,9 +77,7 @@ class KeyspaceTest : public KeyspaceFixture {
   uint64_t now() const { return clock.WallMs(); }
 };
 
-std::string Name(const char* prefix, int i) {
-  return prefix + std::to_string(i);
-}
+std::string Name(const char* prefix, int i) { return prefix + std::to_string(i); }
 
 // ---- Faults
 // ------------------------------------------------------------------------------------------------
@@ -418,11 +416,8 @@ TEST_F(KeyspaceTest, CountsAreExact) {
           if (db != other_db) std::swap(model[db], model[other_db]);
         }
         break;
-      case 10:
-        clock.AdvanceMs(below(200));
-        break;
-      default:
-        ASSERT_EQ(Get(key, db), exists ? std::optional(found->second.text) : std::nullopt);
+      case 10: clock.AdvanceMs(below(200)); break;
+      default: ASSERT_EQ(Get(key, db), exists ? std::optional(found->second.text) : std::nullopt);
     }
     if (below(6) == 0) {
       Commit();

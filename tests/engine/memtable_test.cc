@@ -69,21 +69,11 @@ class Keys {
         8);
     std::string key;
     switch (Below(6)) {
-      case 0:
-        key = "";
-        break;
-      case 1:
-        key = "key:0000000";
-        break;
-      case 2:
-        key = std::string("\x00\x00user:", 7);
-        break;
-      case 3:
-        key = std::string(Below(12), '\xff');
-        break;
-      case 4:
-        key = std::string(Below(12), '\x00');
-        break;
+      case 0: key = ""; break;
+      case 1: key = "key:0000000"; break;
+      case 2: key = std::string("\x00\x00user:", 7); break;
+      case 3: key = std::string(Below(12), '\xff'); break;
+      case 4: key = std::string(Below(12), '\x00'); break;
       default:
         key = std::string("\x00\x00\x00\x00\x00\x00\x00", 7) + static_cast<char>(Below(4)) + "field:";
         break;

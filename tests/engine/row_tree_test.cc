@@ -16,9 +16,7 @@ namespace {
 using Knowledge = RowTree::Knowledge;
 using At = RowTree::Cursor::At;
 
-std::string After(std::string_view key) {
-  return std::string(key) + '\0';
-}
+std::string After(std::string_view key) { return std::string(key) + '\0'; }
 
 std::string BigEndian(uint64_t number) {
   std::string bytes(8, '\0');
@@ -152,10 +150,8 @@ class Pair {
         for (char& c : key) c = "\0\1a\xff"[Pick(4)];
         return key;
       }
-      case 1:
-        return "a prefix of more than thirty-two bytes:" + std::to_string(Pick(density_ * 400));
-      case 2:
-        return BigEndian(1000 + Pick(density_ * 1000));
+      case 1: return "a prefix of more than thirty-two bytes:" + std::to_string(Pick(density_ * 400));
+      case 2: return BigEndian(1000 + Pick(density_ * 1000));
       default:
         return std::string(Pick(3), 'x') + std::to_string(Pick(density_ * 300)) + std::string(Pick(2), '\0');
     }
@@ -163,17 +159,13 @@ class Pair {
 
   std::string Value() {
     switch (Pick(40)) {
-      case 0:
-        return RandomBytes(Pick(100 << 10));
+      case 0: return RandomBytes(Pick(100 << 10));
       case 1:
-      case 2:
-        return RandomBytes(250 + Pick(12));
+      case 2: return RandomBytes(250 + Pick(12));
       case 3:
       case 4:
-      case 5:
-        return RandomBytes(Pick(255));
-      default:
-        return RandomBytes(Pick(24));
+      case 5: return RandomBytes(Pick(255));
+      default: return RandomBytes(Pick(24));
     }
   }
 
@@ -390,9 +382,7 @@ class Pair {
 
 class RowTreeModelTest : public ::testing::TestWithParam<int> {};
 
-TEST_P(RowTreeModelTest, BehavesAsTheModel) {
-  Pair(GetParam()).Run(8000);
-}
+TEST_P(RowTreeModelTest, BehavesAsTheModel) { Pair(GetParam()).Run(8000); }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RowTreeModelTest, ::testing::Range(1, 17));
 

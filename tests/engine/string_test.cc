@@ -325,12 +325,9 @@ class StringModelTest : public StringTest {
     static const size_t edges[] = {
         0, 1, kChunkBytes, 2 * kChunkBytes, kInlineBytesMax, kInlineBytesMax + kChunkBytes};
     switch (random_() % 4) {
-      case 0:
-        return edges[random_() % std::size(edges)] + random_() % 3;
-      case 1:
-        return random_() % (3 * kInlineBytesMax);
-      default:
-        return random_() % 100;
+      case 0: return edges[random_() % std::size(edges)] + random_() % 3;
+      case 1: return random_() % (3 * kInlineBytesMax);
+      default: return random_() % 100;
     }
   }
 

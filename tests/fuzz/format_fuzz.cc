@@ -119,17 +119,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view in(exact.get(), size - 1);
   using namespace thermocline::format;
   switch (data[0] % 4) {
-    case 0:
-      FuzzMetadataValue(in);
-      break;
-    case 1:
-      FuzzState(in);
-      break;
-    case 2:
-      FuzzVersion(in);
-      break;
-    default:
-      FuzzKeys(in);
+    case 0: FuzzMetadataValue(in); break;
+    case 1: FuzzState(in); break;
+    case 2: FuzzVersion(in); break;
+    default: FuzzKeys(in);
   }
   return 0;
 }

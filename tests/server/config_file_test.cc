@@ -68,7 +68,7 @@ TEST_F(ConfigFile, FileStandardInputAndCommandLineInThisOrder) {
   EXPECT_EQ(loaded->options.timeout_seconds, 2);
   EXPECT_EQ(loaded->options.requirepass, "a b");
   EXPECT_EQ(loaded->options.bind, (std::vector<std::string>{"127.0.0.1", "::1"}));
-  EXPECT_EQ(loaded->options.maxmemory_policy, MaxmemoryPolicy::kAllkeysLfu);
+  EXPECT_EQ(loaded->options.maxmemory_policy, EvictionPolicy::kAllKeysLfu);
   EXPECT_EQ(loaded->file, file);
 }
 

@@ -12,13 +12,9 @@ namespace {
 using Pairs = std::vector<Config::Pair>;
 using Found = std::vector<std::pair<std::string, std::string>>;
 
-std::string SetError(Config& config, const Pairs& pairs) {
-  return config.Set(pairs).message();
-}
+std::string SetError(Config& config, const Pairs& pairs) { return config.Set(pairs).message(); }
 
-Found Get(const Config& config, std::vector<std::string_view> patterns) {
-  return config.Get(patterns);
-}
+Found Get(const Config& config, std::vector<std::string_view> patterns) { return config.Get(patterns); }
 
 std::string Value(const Config& config, std::string_view name) {
   const Found found = Get(config, {name});
@@ -124,7 +120,7 @@ TEST(Config, SetAppliesAllOrNothing) {
                   .ok());
   EXPECT_EQ(config.options().maxmemory, (AutoBytes{false, 1024}));
   EXPECT_EQ(config.options().hz, 500);
-  EXPECT_EQ(config.options().maxmemory_policy, MaxmemoryPolicy::kVolatileTtl);
+  EXPECT_EQ(config.options().maxmemory_policy, EvictionPolicy::kVolatileTtl);
   EXPECT_EQ(config.options().output_limits[0], (OutputLimit{1 << 20, 2, 3}));
   EXPECT_EQ(config.options().output_limits[1], ServerOptions().output_limits[1]);
   EXPECT_EQ(config.options().output_limits[2], (OutputLimit{4, 5, 6}));

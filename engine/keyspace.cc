@@ -426,7 +426,7 @@ Status Keyspace::MakeCheckpoint(const std::string& path) const {
   return {};
 }
 
-Status Keyspace::StartCheckpoint(const std::string& path, std::function<void(Status)> done) {
+Status Keyspace::StartCheckpoint(const std::string& path, std::function<void(const Status&)> done) {
   if (pending() && Commit() != Committed::kYes) return {Code::kBusy, "writes are held up"};
   auto result = std::make_shared<Status>();
   readers_.Submit({[this, path, result] { *result = MakeCheckpoint(path); },

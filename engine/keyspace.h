@@ -174,7 +174,7 @@ class Keyspace {
   /// Writes a consistent copy that a server can be started on (`--dir path`), replacing an older one; on a
   /// reader thread. `done` is called on the keyspace thread. kBusy, and nothing started, when what was
   /// executed cannot be committed first.
-  Status StartCheckpoint(const std::string& path, std::function<void(Status)> done);
+  Status StartCheckpoint(const std::string& path, std::function<void(const Status&)> done);
   /// The same, blocking; kBusy also when the commit failed.
   Status CheckpointNow(const std::string& path);
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "encoding/status.h"
@@ -141,7 +142,7 @@ class Txn {
    private:
     friend class Txn;
     Cursor(Txn& txn, Object* object, RowSpace space, RowTree::Cursor cursor)
-        : txn_(&txn), object_(object), space_(space), cursor_(cursor) {}
+        : txn_(&txn), object_(object), space_(space), cursor_(std::move(cursor)) {}
     void SettleForward();
     void SettleBackward(const std::optional<std::string_view>* from);
     void Load(bool forward);

@@ -102,7 +102,7 @@ bool FindKeys(const Command& command, std::span<const std::string_view> args,
     if (spec.find == KeySpec::Find::kUnknown || spec.begin == KeySpec::Begin::kUnknown) return false;
     const auto begin = static_cast<ptrdiff_t>(KeysBegin(spec, args));
     if (begin == 0) continue;
-    ptrdiff_t first = begin, last = begin;
+    ptrdiff_t first = begin, last;
     if (spec.find == KeySpec::Find::kRange) {
       last = spec.last >= 0 ? begin + spec.last : count + spec.last;
       if (spec.last == -1 && spec.limit > 1) last = begin + (count - begin) / spec.limit - 1;

@@ -157,7 +157,7 @@ void Server::InstallConfigHooks() {
 
 Status Server::StartCheckpoint() {
   if (checkpoint_running_) return {Code::kInvalid, "Background save already in progress"};
-  Status s = keyspace_->StartCheckpoint(checkpoint_path(), [this](Status done) {
+  Status s = keyspace_->StartCheckpoint(checkpoint_path(), [this](const Status& done) {
     checkpoint_running_ = false;
     last_checkpoint_took_s_ = static_cast<int64_t>((clock_.MonotonicUs() - checkpoint_started_us_) / 1000000);
     CheckpointDone(done);

@@ -79,7 +79,6 @@ ROWS = """
 1  near2000   PEXPIRETIME key
 2  exact      PERSIST key
 2  exact      OBJECT ENCODING key
-1  exact      OBJECT REFCOUNT missing
 3  dbsize     DBSIZE
 3  exact      SELECT db
 1  exact      SWAPDB db db

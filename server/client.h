@@ -85,7 +85,6 @@ class Client final : public Waiter {
   bool close_after_reply = false;  ///< no further request is executed; closed once the output is sent
   bool close_now = false;          ///< closed at the end of the turn, without sending
   bool paused = false;             ///< waits for the end of CLIENT PAUSE
-  uint64_t commands = 0;
 
   /// Back to a fresh connection, as RESET does.
   void ResetSession();

@@ -142,7 +142,6 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
 
 void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from,
                          uint64_t started_us) {
-  ++client.commands;
   std::string& output = client.output();
   const bool failed = output.size() > reply_from && output[reply_from] == '-';
   if (failed) CountError(std::string_view(output).substr(reply_from + 1));

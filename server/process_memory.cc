@@ -8,10 +8,6 @@
 #include <fstream>
 #include <string>
 
-// jemalloc's control interface; absent (null) where a sanitizer brings its own allocator.
-extern "C" __attribute__((weak)) int mallctl(const char* name, void* old, size_t* old_size, void* fresh,
-                                             size_t size);
-
 namespace thermocline {
 
 namespace {
@@ -44,16 +40,6 @@ uint64_t CgroupLimitBytes() {
 }
 
 }  // namespace
-
-uint64_t AllocatedBytes() {
-  if (mallctl == nullptr) return 0;
-  uint64_t epoch = 1;
-  size_t size = sizeof(epoch);
-  mallctl("epoch", &epoch, &size, &epoch, sizeof(epoch));
-  size_t allocated = 0;
-  size = sizeof(allocated);
-  return mallctl("stats.allocated", &allocated, &size, nullptr, 0) == 0 ? allocated : 0;
-}
 
 uint64_t ResidentBytes() {
   std::ifstream file("/proc/self/statm");

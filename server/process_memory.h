@@ -4,8 +4,6 @@
 
 namespace thermocline {
 
-/// Bytes that the allocator has given out (jemalloc's stats.allocated; 0 where another allocator is linked).
-uint64_t AllocatedBytes();
 /// Resident set size of this process.
 uint64_t ResidentBytes();
 /// What this process may use: the least of the machine's memory, the cgroup's limits and the address space

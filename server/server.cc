@@ -9,6 +9,7 @@
 #include <fstream>
 #include <random>
 
+#include "server/allocator.h"
 #include "server/network.h"
 #include "server/process_memory.h"
 
@@ -95,7 +96,7 @@ Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Cl
   server->network_->signals.add(SIGINT);
   server->network_->signals.add(SIGTERM);
   server->network_->signals.async_wait([raw = server.get()](const asio::error_code& e, int) {
-    if (!e) raw->RequestShutdown(ShutdownSave::kDefault);
+    if (!e) raw->RequestShutdown();
   });
   server->Cron();
   server->startup_memory_bytes_ = server->UsedMemory();
@@ -118,8 +119,7 @@ Server::~Server() {
   if (!options().pidfile.empty()) unlink(options().pidfile.c_str());
 }
 
-void Server::RequestShutdown(ShutdownSave save) {
-  shutdown_save_ = save;
+void Server::RequestShutdown() {
   shutdown_.store(true);
   network_->Wake();
 }
@@ -186,7 +186,7 @@ void Server::CheckpointDone(const Status& status) {
 }
 
 uint64_t Server::UsedMemory() const {
-  const uint64_t allocated = AllocatedBytes();
+  const uint64_t allocated = ReadAllocator().allocated_bytes;
   if (allocated > 0) return allocated;
   return keyspace_->hot().used_bytes() + keyspace_->store().memtable_bytes() +
          keyspace_->store().block_cache_usage_bytes();

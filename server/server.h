@@ -37,7 +37,6 @@ struct ServerStats {
 };
 
 enum class PauseMode : uint8_t { kNone, kWrites, kAll };
-enum class ShutdownSave : uint8_t { kDefault, kNoSave, kSave };
 
 /// The server: connections, the turn, and what commands see of both. Everything here runs on the keyspace
 /// thread, but for RequestShutdown. The turn (Turn()) is where to begin reading:
@@ -92,7 +91,7 @@ class Server {
   std::string checkpoint_path() const { return options().dir + "/checkpoint"; }
 
   /// Ends Run() after this turn. Any thread, any signal.
-  void RequestShutdown(ShutdownSave save);
+  void RequestShutdown();
 
   /// SCAN cursors: integers that stand for the key at which the scan goes on.
   class Cursors {
@@ -205,7 +204,6 @@ class Server {
   uint64_t peak_memory_bytes_ = 0;
 
   std::atomic<bool> shutdown_{false};
-  ShutdownSave shutdown_save_ = ShutdownSave::kDefault;
 };
 
 }  // namespace thermocline

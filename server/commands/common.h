@@ -6,6 +6,7 @@
 #include "encoding/numbers.h"
 #include "server/command.h"
 #include "server/error_reply.h"
+#include "server/server.h"
 
 /// What handlers of all families do with their arguments. Each function that gives false has written the
 /// error.
@@ -26,6 +27,22 @@ inline bool ReadInteger(CommandContext& context, std::string_view text, int64_t*
   if (ParseInt64(text, value)) return true;
   context.reply.Error(error_text::kNotInteger);
   return false;
+}
+
+/// The number of a database that exists.
+inline bool ReadDatabase(CommandContext& context, std::string_view text, int* db) {
+  int64_t number;
+  if (!ReadInteger(context, text, &number)) return false;
+  if (number < INT32_MIN || number > INT32_MAX) {
+    context.reply.Error("ERR value is out of range, value must between -2147483648 and 2147483647");
+    return false;
+  }
+  if (number < 0 || number >= context.server.keyspace().databases()) {
+    context.reply.Error(error_text::kDbIndex);
+    return false;
+  }
+  *db = static_cast<int>(number);
+  return true;
 }
 
 }  // namespace thermocline

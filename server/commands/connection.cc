@@ -4,6 +4,7 @@
 
 #include "encoding/numbers.h"
 #include "server/client.h"
+#include "server/commands/common.h"
 #include "server/commands/containers.h"
 #include "server/error_reply.h"
 #include "server/server.h"
@@ -35,13 +36,9 @@ void Reset(CommandContext& c) {
 }
 
 void Select(CommandContext& c) {
-  int64_t db;
-  if (!ParseInt64(c.args[1], &db)) return c.reply.Error(error_text::kNotInteger);
-  if (db < INT32_MIN || db > INT32_MAX) {
-    return c.reply.Error("ERR value is out of range, value must between -2147483648 and 2147483647");
-  }
-  if (db < 0 || db >= c.server.keyspace().databases()) return c.reply.Error(error_text::kDbIndex);
-  c.client.db = static_cast<int>(db);
+  int db;
+  if (!ReadDatabase(c, c.args[1], &db)) return;
+  c.client.db = db;
   c.reply.Ok();
 }
 

@@ -220,30 +220,15 @@ void RenameGeneric(CommandContext& c, bool only_if_absent) {
 void Rename(CommandContext& c) { RenameGeneric(c, /*only_if_absent=*/false); }
 void RenameNx(CommandContext& c) { RenameGeneric(c, /*only_if_absent=*/true); }
 
-/// A database number among the arguments; writes the error itself.
-std::optional<int> ParseDb(CommandContext& c, std::string_view text) {
-  int64_t db;
-  if (!ReadInteger(c, text, &db)) return std::nullopt;
-  if (db < INT32_MIN || db > INT32_MAX) {
-    c.reply.Error("ERR value is out of range, value must between -2147483648 and 2147483647");
-    return std::nullopt;
-  }
-  if (db < 0 || db >= c.server.keyspace().databases()) {
-    c.reply.Error(error_text::kDbIndex);
-    return std::nullopt;
-  }
-  return static_cast<int>(db);
-}
-
 constexpr std::string_view kSameObject = "ERR source and destination objects are the same";
 
 void Move(CommandContext& c) {
-  const std::optional<int> db = ParseDb(c, c.args[2]);
-  if (!db.has_value()) return;
-  if (*db == c.client.db) return c.reply.Error(kSameObject);
+  int db;
+  if (!ReadDatabase(c, c.args[2], &db)) return;
+  if (db == c.client.db) return c.reply.Error(kSameObject);
   Object* from = c.txn.Find(c.args[1]);
   if (from == nullptr) return c.reply.Integer(0);
-  c.txn.Select(*db);
+  c.txn.Select(db);
   Object* to = c.txn.ForWrite(c.args[1]);
   if (to->live()) return c.reply.Integer(0);
   c.txn.Move(from, to);
@@ -260,9 +245,7 @@ void Copy(CommandContext& c) {
     if (EqualIgnoreCase(c.args[i], "replace")) {
       replace = true;
     } else if (EqualIgnoreCase(c.args[i], "db") && i + 1 < c.args.size()) {
-      const std::optional<int> parsed = ParseDb(c, c.args[++i]);
-      if (!parsed.has_value()) return;
-      db = *parsed;
+      if (!ReadDatabase(c, c.args[++i], &db)) return;
     } else {
       return c.reply.Error(error_text::kSyntax);
     }

@@ -194,9 +194,8 @@ void Shutdown(CommandContext& c) {
   // A shutdown takes effect in the turn that asks for it, so that there never is one to call off.
   if (abort) return c.reply.Error("ERR No shutdown in progress.");
   c.server.log().Warning("User requested shutdown...");
-  c.server.RequestShutdown(save      ? ShutdownSave::kSave
-                           : no_save ? ShutdownSave::kNoSave
-                                     : ShutdownSave::kDefault);
+  // SAVE and NOSAVE make no difference: everything is in the log, which is synced on the way out.
+  c.server.RequestShutdown();
 }
 
 // ---- Rows

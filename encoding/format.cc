@@ -16,7 +16,7 @@ bool DecodeMetadataKey(std::string_view in, uint16_t* db, std::string_view* key)
 }
 
 void AppendHead(std::string& out, const Head& head) {
-  uint8_t flags = static_cast<uint8_t>(static_cast<uint8_t>(head.string_encoding) << kStringEncodingShift);
+  uint8_t flags = static_cast<uint8_t>(static_cast<uint8_t>(head.encoding) << kEncodingShift);
   if (head.expire_at_ms != 0) flags |= kHasExpiry;
   if (head.object_id != 0) flags |= kSpread;
   out.push_back(static_cast<char>(head.type));
@@ -31,12 +31,12 @@ Status DecodeHead(std::string_view& in, Head* head) {
   if (type < static_cast<uint8_t>(ObjectType::kString) || type > static_cast<uint8_t>(ObjectType::kStream)) {
     return {Code::kCorruption, "metadata value has an unknown type"};
   }
-  const uint8_t encoding = (flags >> kStringEncodingShift) & 3;
-  if ((flags & ~kKnownFlags) != 0 || encoding > static_cast<uint8_t>(StringEncoding::kText)) {
+  const uint8_t encoding = (flags >> kEncodingShift) & 3;
+  if ((flags & ~kKnownFlags) != 0 || encoding > static_cast<uint8_t>(Encoding::kText)) {
     return {Code::kCorruption, "metadata value has unknown flags"};
   }
   head->type = static_cast<ObjectType>(type);
-  head->string_encoding = static_cast<StringEncoding>(encoding);
+  head->encoding = static_cast<Encoding>(encoding);
   head->expire_at_ms = 0;
   head->object_id = 0;
   if ((flags & kHasExpiry) && (!ReadBig64(in, &head->expire_at_ms) || head->expire_at_ms == 0)) {

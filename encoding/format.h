@@ -39,7 +39,7 @@
 ///   value  type u8 | flags u8 | [expire_at_ms u64] | [object id u64] | body
 ///
 ///   flags  bit 0 kHasExpiry, bit 1 kSpread (an object id follows: rows are in fields/scores),
-///          bits 2-3 StringEncoding, bits 4-7 zero
+///          bits 2-3 Encoding, bits 4-7 zero
 ///   body   string, not spread:     the value
 ///          string, spread:         size in bytes u64
 ///          collection:             count varint | aux0 varint | aux1 varint (meaning: by type)
@@ -77,12 +77,14 @@ enum class ObjectType : uint8_t {
   kStream = 6,
 };
 
-/// How a string came to be: steers the name that OBJECT ENCODING gives, as Redis's own representation does.
-enum class StringEncoding : uint8_t { kAuto = 0, kRaw = 1, kText = 2 };
+/// How a value came to be: steers the name that OBJECT ENCODING gives, as Redis's own representation does.
+/// Collections: kAuto while they never outgrew Redis's compact form ("listpack", "intset"), kRaw since they
+/// did.
+enum class Encoding : uint8_t { kAuto = 0, kRaw = 1, kText = 2 };
 
 inline constexpr uint8_t kHasExpiry = 1 << 0;
 inline constexpr uint8_t kSpread = 1 << 1;
-inline constexpr int kStringEncodingShift = 2;
+inline constexpr int kEncodingShift = 2;
 inline constexpr uint8_t kKnownFlags = 0x0f;
 
 /// Bytes of a full string chunk: what SETBIT or APPEND on a huge value rewrites.
@@ -95,7 +97,7 @@ inline constexpr char kPurgePrefix = 'p';
 /// The part of a metadata value before the body.
 struct Head {
   ObjectType type = ObjectType::kString;
-  StringEncoding string_encoding = StringEncoding::kAuto;
+  Encoding encoding = Encoding::kAuto;
   uint64_t expire_at_ms = 0;  ///< 0: never. An expiry at time 0 cannot be stored, nor set: it is in the past.
   uint64_t object_id = 0;     ///< 0: not spread
   friend bool operator==(const Head&, const Head&) = default;

@@ -101,7 +101,7 @@ Result<bool> SetBit(Txn& txn, std::string_view key, uint64_t offset, bool on) {
   const bool old = inside && GetBit(txn, object, offset);
   if (inside && old == on) {
     // Nothing changes but the name of its encoding.
-    if (!object->has_rows && object->encoding != StringEncoding::kRaw) GrowString(txn, object, 0);
+    if (!object->has_rows && object->encoding != Encoding::kRaw) GrowString(txn, object, 0);
     return old;
   }
   char byte = 0;
@@ -244,7 +244,7 @@ Result<uint64_t> CombineBits(Txn& txn, BitOperator op, std::string_view destinat
       CombineChunk(txn, op, objects, at / kChunkBytes, result.data() + at,
                    std::min<uint64_t>(kChunkBytes, size - at));
     }
-    txn.SetString(to, result, StringEncoding::kRaw);
+    txn.SetString(to, result, Encoding::kRaw);
   } else {
     std::vector<std::pair<uint64_t, std::string>> chunks;
     char chunk[kChunkBytes];
@@ -384,7 +384,7 @@ Status RunBitField(Txn& txn, std::string_view key, std::span<BitFieldStep> steps
   PrefetchSteps(txn, object, steps);
   const bool grows = size > 0 && (!object->live() || StringSize(object) < size);
   // In Redis the string has its new size, and a plain encoding, even when no step writes.
-  if (grows || (size > 0 && !object->has_rows && object->encoding != StringEncoding::kRaw)) {
+  if (grows || (size > 0 && !object->has_rows && object->encoding != Encoding::kRaw)) {
     GrowString(txn, object, size);
   }
   bool changed = false;

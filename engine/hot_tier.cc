@@ -15,6 +15,8 @@ namespace {
 // 250 slots and the header fill two 1 KiB size classes; a split moves at most 200 objects.
 constexpr uint32_t kSlots = 250;
 constexpr uint32_t kSlotsFull = 200;
+// Rows that take more are not freed in one go on the keyspace thread: about a millisecond's work.
+constexpr size_t kFreeBytesMax = 4 << 20;
 constexpr uint64_t kPointerMask = (uint64_t{1} << 48) - 1;
 
 size_t Allocated(const void* memory) {
@@ -214,7 +216,9 @@ void HotTier::FreeValue(Object* object) {
   if (object->live()) {
     if (object->has_rows) {
       object_bytes_ -= object->rows->accounted_bytes;
-      delete object->rows;
+      std::unique_ptr<ObjectRows> rows(object->rows);
+      // Its memory leaves the account now, though it is freed a moment later.
+      if (rows->accounted_bytes > kFreeBytesMax) dropped_.push_back(std::move(rows));
     } else {
       object_bytes_ -= Allocated(object->value);
       std::free(object->value);
@@ -229,7 +233,7 @@ void HotTier::Become(Object* object, Object::State state) {
   FreeValue(object);
   SetState(object, state);
   object->expire_at_ms = 0;
-  object->encoding = StringEncoding::kAuto;
+  object->encoding = Encoding::kAuto;
 }
 
 void HotTier::BecomeLoading(Object* object, Load* load) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/object.h"
@@ -52,6 +53,9 @@ class HotTier {
   /// MOVE.
   void MoveValue(Object* from, Object* to);
 
+  /// Rows that were let go and would take long to free: the caller frees them wherever it likes.
+  std::vector<std::unique_ptr<ObjectRows>> TakeDropped() { return std::exchange(dropped_, {}); }
+
   /// Live objects of a physical database that are in RAM.
   uint64_t live_count(uint16_t db) const { return db < live_.size() ? live_[db] : 0; }
   uint64_t object_count() const { return object_count_; }
@@ -89,6 +93,7 @@ class HotTier {
   std::vector<Segment*> directory_;
   std::vector<Segment*> all_segments_;  ///< each once
   std::vector<uint64_t> live_;          ///< by physical database
+  std::vector<std::unique_ptr<ObjectRows>> dropped_;
   uint64_t object_count_ = 0;
   size_t object_bytes_ = 0;
   size_t table_bytes_ = 0;

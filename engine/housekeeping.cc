@@ -27,6 +27,11 @@ void Keyspace::Tick() {
 
 bool Keyspace::Housekeeping() {
   bool more = EvictSlice();
+  for (std::unique_ptr<ObjectRows>& rows : hot_.TakeDropped()) {
+    // A reader frees them: nobody else knows them any more.
+    readers_.Submit(
+        {[rows = std::shared_ptr<ObjectRows>(std::move(rows))]() mutable { rows.reset(); }, [] {}});
+  }
   if (reclaiming_) more |= ReclaimSlice();
   if (!stalled_ && failure_.ok()) more |= SweepSlice();
   if (std::exchange(purge_again_, false)) StartPurge();

@@ -6,7 +6,7 @@ namespace thermocline {
 
 void CopyObject(Txn& txn, Object* from, Object* to) {
   const uint64_t expire_at_ms = from->expire_at_ms;
-  const StringEncoding encoding = from->encoding;
+  const Encoding encoding = from->encoding;
   if (!from->has_rows) {
     txn.SetString(to, from->inline_value(), encoding);
   } else {

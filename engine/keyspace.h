@@ -33,6 +33,17 @@ inline constexpr size_t kInlineBytesMax = 64 << 10;
 /// Rows up to this many bytes in all are packed into the metadata row.
 inline constexpr size_t kPackedBytesMax = 1024;
 
+/// Until when Redis keeps a collection in its compact form, which OBJECT ENCODING tells. Nothing here depends
+/// on it but that name.
+struct CompactLimits {
+  int64_t hash_entries = 512;        ///< "listpack" up to so many fields
+  int64_t hash_value_bytes = 64;     ///<   none of which, nor their values, is longer
+  int64_t set_intset_entries = 512;  ///< "intset" up to so many members, all of them integers
+  int64_t sorted_set_entries = 128;
+  int64_t sorted_set_value_bytes = 64;
+  bool operator==(const CompactLimits&) const = default;
+};
+
 struct KeyspaceOptions {
   std::string dir;  ///< the database is in `dir`/rocksdb
   int databases = 16;
@@ -42,6 +53,7 @@ struct KeyspaceOptions {
   uint64_t string_bytes_max = 512ull << 20;
   int readers = 4;
   bool active_expiry = true;
+  CompactLimits compact;
   StoreOptions store;
   /// Called from other threads when the keyspace thread has something to take in (TakeIn). Must not block.
   std::function<void()> wake = [] {};

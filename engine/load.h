@@ -38,10 +38,6 @@ struct Load {
   std::vector<Waiter*> waiters;
 };
 
-inline Family FamilyOf(RowSpace space) {
-  return space == RowSpace::kFields ? Family::kFields : Family::kScores;
-}
-
 /// Reads the rows that a range load asks for. Any thread. With `cached_only`, stops where disk would be
 /// needed and returns false there.
 bool ReadRange(const Store& store, Load& load, bool cached_only);

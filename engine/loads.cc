@@ -250,7 +250,7 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
     hot_.BecomeRows(object, head.type, std::move(rows));
   }
   object->expire_at_ms = head.expire_at_ms;
-  object->encoding = head.string_encoding;
+  object->encoding = head.encoding;
   eviction_.OnCreate(object);
   return {};
 }

@@ -10,8 +10,8 @@
 
 namespace thermocline {
 
+using format::Encoding;
 using format::ObjectType;
-using format::StringEncoding;
 
 /// Rows of an object lie in up to two ordered spaces; see encoding/format.h for what each type keeps where.
 enum class RowSpace : uint8_t { kFields, kScores };
@@ -53,7 +53,7 @@ struct Object {
   uint16_t db = 0;      ///< physical
   ObjectType type = ObjectType::kString;
   State state : 2 = State::kCold;
-  StringEncoding encoding : 2 = StringEncoding::kAuto;
+  Encoding encoding : 2 = Encoding::kAuto;
   bool has_rows : 1 = false;
   bool head_dirty : 1 = false;  ///< its metadata row must be written with the turn's commit
   uint32_t pins = 0;            ///< commands that wait and need it in RAM, and reads under way for it

@@ -145,6 +145,30 @@ RowTree::Knowledge RowTree::Erase(std::string_view key) {
   return Knowledge::kUnknown;
 }
 
+uint64_t RowTree::EraseRange(std::string_view from_view, std::optional<std::string_view> to_view) {
+  if (to_view && Compare(*to_view, from_view) <= 0) return 0;
+  const std::string from(from_view);  // they may be views of what is changed here
+  const std::optional<std::string> to = to_view ? std::optional<std::string>(*to_view) : std::nullopt;
+  MarkRangeKnown(from, to);
+  // The range before a row at `from` may be unknown; it stays so.
+  uint64_t erased = Erase(from) == Knowledge::kPresent ? 1 : 0;
+  const std::string next = Successor(from);
+  for (;;) {
+    Path path;
+    Descend(next, &path);
+    if (path.leaf == nullptr) return erased;
+    if (path.pos == path.leaf->entries && !MoveToLeaf(&path, 1)) return erased;
+    // No entry inside the range has a gap before it, nor has the one behind it.
+    if (to && Compare(path.leaf->key(path.pos), *to) >= 0) return erased;
+    if (path.pos == 0 && (!to || Compare(path.leaf->key(path.leaf->entries - 1), *to) < 0)) {
+      erased += RemoveLeaf(path);
+    } else {
+      erased += path.leaf->kind(path.pos) == Kind::kRow;
+      RemoveEntry(path);
+    }
+  }
+}
+
 void RowTree::LoadPoint(std::string_view key, std::optional<std::string_view> value) {
   if (gaps_ == 0) return;
   const Kind kind = value ? Kind::kRow : Kind::kDummy;
@@ -246,6 +270,23 @@ void RowTree::DropDummies() {
     if (root_ == nullptr) return;
     Descend(key, &path);
   }
+}
+
+std::string RowTree::FirstGap() const {
+  CHECK(!complete());
+  Cursor cursor(this);
+  if (root_ != nullptr) {
+    Path path;
+    DescendToFirst(&path);
+    bool found = false;
+    do {
+      for (path.pos = 0; path.pos < path.leaf->entries && !found; ++path.pos)
+        found = path.leaf->gap(path.pos);
+    } while (!found && MoveToLeaf(&path, 1));
+    if (found) --path.pos;
+    cursor.Place(path);
+  }
+  return cursor.GapStart();
 }
 
 // ---------------------------------------------------------------- counts

@@ -269,13 +269,16 @@ void RowTree::FreeNode(void* node, int height) {
       Free(inner->separators()[i]);
     }
   } else {
-    const Leaf* leaf = static_cast<Leaf*>(node);
-    for (int i = 0; i < leaf->entries; ++i) {
-      if (leaf->slot(i) & kKeyOut) Free(LoadBlob(leaf->key_bytes(i).data()));
-      if (leaf->slot(i) & kValueOut) Free(LoadBlob(leaf->value_bytes(i).data()));
-    }
+    FreeBlobs(static_cast<Leaf*>(node));
   }
   Free(node);
+}
+
+void RowTree::FreeBlobs(const Leaf* leaf) {
+  for (int i = 0; i < leaf->entries; ++i) {
+    if (leaf->slot(i) & kKeyOut) Free(LoadBlob(leaf->key_bytes(i).data()));
+    if (leaf->slot(i) & kValueOut) Free(LoadBlob(leaf->value_bytes(i).data()));
+  }
 }
 
 void RowTree::FreeAll() {
@@ -655,6 +658,20 @@ void RowTree::RemoveEntry(Path& path) {
   if (leaf->slot(i) & kValueOut) Free(LoadBlob(leaf->value_bytes(i).data()));
   leaf->RemoveSlot(i);
   FixLeaf(path);
+}
+
+/// Removes the path's leaf with all its entries. REQUIRES that none has a gap before it. Returns its rows.
+uint64_t RowTree::RemoveLeaf(Path& path) {
+  Leaf* leaf = path.leaf;
+  const int rows = leaf->rows();
+  for (int i = 0; i < leaf->entries; ++i) {
+    if (leaf->kind(i) == Kind::kRow) data_bytes_ -= leaf->key(i).size() + leaf->value(i).size();
+  }
+  AddToCounts(path, -rows);
+  FreeBlobs(leaf);
+  Free(leaf);
+  RemoveChild(path);
+  return static_cast<uint64_t>(rows);
 }
 
 /// After a leaf has lost bytes: frees it, joins it with a neighbour, or gives back memory.

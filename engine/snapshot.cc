@@ -60,6 +60,26 @@ Status SnapshotView::ForEachKey(std::string_view prefix, std::string_view from,
   return Store::ToStatus(it.status());
 }
 
+Status SnapshotView::ForEachRow(
+    uint64_t object_id, RowSpace space, std::string_view from, std::optional<std::string_view> to,
+    bool forward, const std::function<bool(std::string_view key, std::string_view value)>& visit) const {
+  Store::ScanOptions options;
+  options.snapshot = snapshot_.get();
+  options.fill_cache = false;
+  format::AppendRowKey(options.lower, object_id, from);
+  if (to.has_value()) {
+    format::AppendRowKey(options.upper, object_id, *to);
+  } else {
+    AppendBig64(options.upper, object_id + 1);
+  }
+  const Store::ScanIterator scan = store_.Scan(FamilyOf(space), std::move(options));
+  rocksdb::Iterator& it = *scan.it;
+  for (forward ? it.SeekToFirst() : it.SeekToLast(); it.Valid(); forward ? it.Next() : it.Prev()) {
+    if (!visit(ToView(it.key()).substr(8), ToView(it.value()))) return {};
+  }
+  return Store::ToStatus(it.status());
+}
+
 Result<std::optional<std::string>> SnapshotView::RandomKey(uint64_t seed) const {
   if (physical_ < 0) return std::optional<std::string>();
   std::mt19937_64 random(seed);

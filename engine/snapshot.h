@@ -9,6 +9,7 @@
 
 #include "encoding/format.h"
 #include "encoding/status.h"
+#include "engine/object.h"
 #include "engine/store.h"
 
 namespace thermocline {
@@ -33,6 +34,13 @@ class SnapshotView {
   /// `expired`.
   Status ForEachKey(std::string_view prefix, std::string_view from,
                     const std::function<bool(const Key& key, bool expired)>& visit) const;
+
+  /// Visits the rows of the spread object `object_id` from `from` (inclusive) to `to` (exclusive; nullopt: to
+  /// the end of the space) in key order, or in reverse order with `forward` false, until `visit(key, value)`
+  /// gives false.
+  Status ForEachRow(uint64_t object_id, RowSpace space, std::string_view from,
+                    std::optional<std::string_view> to, bool forward,
+                    const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
 
   /// A random key that has not expired: a walk down the tree of all key prefixes that takes each branch with
   /// the same chance. Uniform where keys are evenly spread, as numbered ones are. nullopt: none was found.

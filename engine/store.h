@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "encoding/status.h"
+#include "engine/object.h"
 
 namespace rocksdb {
 class DB;
@@ -30,6 +31,11 @@ namespace thermocline {
 /// Column families; see encoding/format.h for what is in them.
 enum class Family : uint8_t { kSystem, kMetadata, kFields, kScores };
 inline constexpr int kFamilies = 4;
+
+/// Where the rows of a spread object's space are.
+inline Family FamilyOf(RowSpace space) {
+  return space == RowSpace::kFields ? Family::kFields : Family::kScores;
+}
 
 inline rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
 inline std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }

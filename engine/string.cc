@@ -60,7 +60,7 @@ void WriteChunks(Txn& txn, Object* object, uint64_t old_size, uint64_t offset, s
 
 // ---- Whole values ----
 
-void SetStringValue(Txn& txn, Object* object, std::string_view value, StringEncoding encoding,
+void SetStringValue(Txn& txn, Object* object, std::string_view value, Encoding encoding,
                     uint64_t expire_at_ms) {
   const uint64_t old_expiry = object->live() ? object->expire_at_ms : kNoExpiry;
   if (expire_at_ms == kKeepExpiry) expire_at_ms = old_expiry;
@@ -76,11 +76,10 @@ void SetStringValue(Txn& txn, Object* object, std::string_view value, StringEnco
 }
 
 std::string_view StringEncodingName(Txn&, const Object* object) {
-  if (object->has_rows || object->encoding == StringEncoding::kRaw) return "raw";
+  if (object->has_rows || object->encoding == Encoding::kRaw) return "raw";
   const std::string_view value = object->inline_value();
   int64_t number;
-  if (object->encoding == StringEncoding::kAuto && value.size() <= kIntegerBytesMax &&
-      ParseInt64(value, &number)) {
+  if (object->encoding == Encoding::kAuto && value.size() <= kIntegerBytesMax && ParseInt64(value, &number)) {
     return "int";
   }
   return value.size() <= kEmbeddedBytesMax ? "embstr" : "raw";
@@ -131,7 +130,7 @@ void GrowString(Txn& txn, Object* object, uint64_t size) {
   size = std::max(size, old_size);
   const bool chunks = object->live() && object->has_rows;
   if (!chunks && size <= kChunkBytes) {
-    txn.EditString(object, size, StringEncoding::kRaw);
+    txn.EditString(object, size, Encoding::kRaw);
     return;
   }
   if (!object->live()) {
@@ -177,14 +176,14 @@ Result<uint64_t> StringAppend(Txn& txn, std::string_view key, std::string_view b
   if (!found.ok()) return found.status();
   Object* object = *found;
   if (!object->live()) {
-    txn.SetString(object, bytes, StringEncoding::kAuto);
+    txn.SetString(object, bytes, Encoding::kAuto);
   } else {
     const uint64_t size = StringSize(object);
     if (TooLarge(txn, size, bytes.size())) return Code::kTooLarge;
     if (!bytes.empty()) {
       WriteStringAt(txn, object, size, bytes);
     } else if (!object->has_rows) {
-      txn.EditString(object, size, StringEncoding::kRaw);
+      txn.EditString(object, size, Encoding::kRaw);
     }
   }
   txn.Changed(object, EventClass::kString, "append");
@@ -213,7 +212,7 @@ Result<int64_t> StringIncrement(Txn& txn, std::string_view key, int64_t delta) {
   if (__builtin_add_overflow(value, delta, &value)) return Code::kOverflow;
   char digits[kIntegerBytesMax];
   const auto size = static_cast<size_t>(std::to_chars(digits, digits + sizeof(digits), value).ptr - digits);
-  std::memcpy(txn.EditString(object, size, StringEncoding::kAuto), digits, size);
+  std::memcpy(txn.EditString(object, size, Encoding::kAuto), digits, size);
   txn.Changed(object, EventClass::kString, "incrby");
   return value;
 }
@@ -229,7 +228,7 @@ Result<std::string> StringIncrementFloat(Txn& txn, std::string_view key, std::st
   value += increment;
   if (std::isnan(value) || std::isinf(value)) return Code::kNotFinite;
   std::string text = FormatLongDouble(value);
-  std::memcpy(txn.EditString(object, text.size(), StringEncoding::kText), text.data(), text.size());
+  std::memcpy(txn.EditString(object, text.size(), Encoding::kText), text.data(), text.size());
   txn.Changed(object, EventClass::kString, "incrbyfloat");
   return text;
 }

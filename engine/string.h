@@ -27,7 +27,7 @@ inline constexpr uint64_t kKeepExpiry = ~uint64_t{0};
 
 /// Makes `object` the string `value`, of any size, whatever it was before. Tells nobody: the caller names the
 /// event.
-void SetStringValue(Txn& txn, Object* object, std::string_view value, StringEncoding encoding,
+void SetStringValue(Txn& txn, Object* object, std::string_view value, Encoding encoding,
                     uint64_t expire_at_ms = kNoExpiry);
 
 /// The size of a live string in bytes. Never unwinds.

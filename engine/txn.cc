@@ -11,7 +11,13 @@ namespace {
 
 // A scan that meets unknown rows loads at least this many at a time, and never more than the other number.
 constexpr size_t kScanRowsMin = 128;
-constexpr size_t kScanRowsMax = 64 << 10;
+constexpr size_t kScanRowsMax = 16 << 10;
+// One command reads so many rows from the caches on the keyspace thread; more come from a reader thread.
+constexpr size_t kRowsLoadedMax = 4096;
+// Up to so many rows are removed one by one: for more, one range tombstone costs less than theirs.
+constexpr uint64_t kEraseByKeyMax = 64;
+// A random row of a space that is not in RAM: up to so many rows, it is brought there whole.
+constexpr uint64_t kRandomCompleteMax = 64 << 10;
 
 }  // namespace
 
@@ -27,6 +33,7 @@ void Txn::Begin(Waiter* waiter, int db) {
   first_purge_ = keyspace_.new_purges_.size();
   first_head_ = keyspace_.heads_.size();
   save_point_ = false;
+  rows_loaded_ = 0;
   hits_ = keyspace_.stats_.keyspace_hits;
   misses_ = keyspace_.stats_.keyspace_misses;
   expired_ = keyspace_.stats_.expired_keys;
@@ -345,7 +352,7 @@ void Txn::CountLive(Object* object) {
   keyspace_.state_changed_ = true;
 }
 
-void Txn::SetString(Object* object, std::string_view value, StringEncoding encoding) {
+void Txn::SetString(Object* object, std::string_view value, Encoding encoding) {
   TouchHead(object);
   const bool simple = object->live() && object->expire_at_ms == 0 && !object->has_rows;
   if (!simple) DropValue(object);
@@ -370,7 +377,7 @@ void Txn::SetString(Object* object, std::string_view value, StringEncoding encod
   object->encoding = encoding;
 }
 
-char* Txn::EditString(Object* object, size_t size, StringEncoding encoding) {
+char* Txn::EditString(Object* object, size_t size, Encoding encoding) {
   CHECK(size <= kInlineBytesMax && !(object->live() && object->has_rows));
   TouchHead(object);
   const bool fresh = !object->live();
@@ -387,7 +394,7 @@ void Txn::NewRows(Object* object, ObjectType type) {
   auto rows = std::make_unique<ObjectRows>();
   if (type == ObjectType::kString) rows->id = keyspace_.NewObjectId();
   object->expire_at_ms = 0;
-  object->encoding = StringEncoding::kAuto;
+  object->encoding = Encoding::kAuto;
   keyspace_.hot_.BecomeRows(object, type, std::move(rows));
   CountLive(object);
 }
@@ -402,7 +409,7 @@ void Txn::SpreadString(Object* object) {
   CHECK(object->live() && object->type == ObjectType::kString && !object->has_rows);
   const std::string value(object->inline_value());
   const uint64_t expire_at_ms = object->expire_at_ms;
-  const StringEncoding encoding = object->encoding;
+  const Encoding encoding = object->encoding;
   MakeRows(object, ObjectType::kString);
   format::CollectionBody body;
   body.aux0 = value.size();
@@ -438,6 +445,13 @@ void Txn::SetExpiry(Object* object, uint64_t expire_at_ms) {
   if (expire_at_ms == 0) --counts.expires;
   if (old == 0 || expire_at_ms == 0) keyspace_.state_changed_ = true;
   object->expire_at_ms = expire_at_ms;
+}
+
+void Txn::SetEncoding(Object* object, Encoding encoding) {
+  CHECK(object->live());
+  if (object->encoding == encoding) return;
+  TouchHead(object);
+  object->encoding = encoding;
 }
 
 void Txn::IndexExpiry(const Object* object, uint64_t expire_at_ms) {
@@ -614,6 +628,41 @@ void Txn::Erase(Object* object, RowSpace space, std::string_view row_key) {
   }
 }
 
+void Txn::EraseRange(Object* object, RowSpace space, std::string_view from,
+                     std::optional<std::string_view> to, uint64_t count) {
+  RowTree& tree = object->rows->tree(space);
+  if (object->rows->id == 0) {
+    TouchHead(object);
+  } else {
+    Touch(object);
+    rocksdb::ColumnFamilyHandle* handle = keyspace_.store_->handle(FamilyOf(space));
+    std::vector<std::string> keys;
+    if (count <= kEraseByKeyMax) {
+      for (Cursor c = SeekForward(object, space, from); c.valid() && (!to || c.key() < *to); c.Next())
+        keys.emplace_back(c.key());
+    }
+    if (count <= kEraseByKeyMax && keys.size() <= kEraseByKeyMax) {
+      for (const std::string& key : keys) Erase(object, space, key);
+      return;
+    }
+    std::string begin, end;
+    format::AppendRowKey(begin, object->rows->id, from);
+    if (to) {
+      format::AppendRowKey(end, object->rows->id, *to);
+    } else {
+      AppendBig64(end, object->rows->id + 1);
+    }
+    batch().DeleteRange(handle, begin, end).PermitUncheckedError();
+  }
+  tree.EraseRange(from, to);
+}
+
+void Txn::KnowEmpty(Object* object, RowSpace space, std::string_view from,
+                    std::optional<std::string_view> to) {
+  RowTree& tree = object->rows->tree(space);
+  if (!tree.complete()) tree.MarkRangeKnown(from, to);
+}
+
 /// Loads rows from where a cursor met the unknown, from the caches or by unwinding.
 void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to,
                   bool forward, size_t rows) {
@@ -627,7 +676,10 @@ void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optiona
   load->to = std::move(to);
   load->forward = forward;
   load->rows_max = rows;
-  const bool whole = ReadRange(*k.store_, *load, /*cached_only=*/true);
+  const bool inline_read = rows_loaded_ < kRowsLoadedMax;
+  if (inline_read) load->rows_max = std::min(rows, kRowsLoadedMax);
+  const bool whole = inline_read && ReadRange(*k.store_, *load, /*cached_only=*/true);
+  rows_loaded_ += load->rows.size();
   if (whole || !load->rows.empty()) {
     if (load->found == Store::Found::kError) {
       k.error_ = load->error;
@@ -638,6 +690,7 @@ void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optiona
     k.hot_.Recount(object);
     return;
   }
+  load->rows_max = rows;
   k.WaitFor(k.StartRangeLoad(std::move(load)), waiter_);
   Suspend();
 }
@@ -700,15 +753,36 @@ Txn::Cursor Txn::SeekBackward(Object* object, RowSpace space, std::optional<std:
 
 void Txn::CompleteRows(Object* object, RowSpace space) {
   const RowTree& tree = object->rows->tree(space);
-  std::string from;
-  while (!tree.complete()) {
-    // The first gap: what the caches gave of an earlier one is behind it, so that each load brings more.
-    RowTree::Cursor cursor = tree.SeekForward(from);
-    while (cursor.at() == RowTree::Cursor::At::kRow) cursor.Next();
-    if (cursor.at() == RowTree::Cursor::At::kEnd) return;
-    from = cursor.gap_from();
-    LoadGap(object, space, from, std::nullopt, /*forward=*/true, SIZE_MAX);
+  // To the end of the space, not of the gap: rows that are known already are passed over, so that many small
+  // gaps cost few loads.
+  while (!tree.complete())
+    LoadGap(object, space, tree.FirstGap(), std::nullopt, /*forward=*/true, kScanRowsMax);
+}
+
+Txn::Cursor Txn::RandomRow(Object* object, RowSpace space, uint64_t random) {
+  const RowTree& tree = object->rows->tree(space);
+  const uint64_t count = body(object).count;
+  if (tree.complete() || count <= kRandomCompleteMax) {
+    CompleteRows(object, space);
+    return SelectRow(object, space, random % tree.count());
   }
+  const std::string first(SeekForward(object, space, {}).key());
+  const std::string last(SeekBackward(object, space, std::nullopt).key());
+  const auto head = [](std::string_view key, size_t skip) {
+    char bytes[8] = {};
+    if (skip < key.size()) std::memcpy(bytes, key.data() + skip, std::min<size_t>(8, key.size() - skip));
+    return LoadBig64(bytes);
+  };
+  const auto common = static_cast<size_t>(
+      std::mismatch(first.begin(), first.end(), last.begin(), last.end()).first - first.begin());
+  const uint64_t low = head(first, common), high = head(last, common);
+  const uint64_t place = high == low ? low : low + random % (high - low);
+  std::string from = first.substr(0, common);
+  AppendBig64(from, place);
+  Cursor cursor = SeekForward(object, space, from);
+  // A few steps on, so that a row behind a wide hole has no much better chance than its neighbours.
+  for (uint64_t steps = (random >> 32) % kScanRowsMin; steps > 0 && cursor.valid(); --steps) cursor.Next();
+  return cursor.valid() ? cursor : SeekBackward(object, space, std::nullopt);
 }
 
 Txn::Cursor Txn::SelectRow(Object* object, RowSpace space, uint64_t rank) {

@@ -95,11 +95,11 @@ class Txn {
   Result<Object*> ForWrite(std::string_view key, ObjectType type);
 
   /// Makes the object a string of these bytes; what it was before goes, with its expiry. Any size.
-  void SetString(Object* object, std::string_view value, StringEncoding encoding);
+  void SetString(Object* object, std::string_view value, Encoding encoding);
   /// Makes a live inline string `size` bytes long for in-place changes; the first bytes stay, new ones are
   /// zero. Returns its bytes. Keeps the expiry. REQUIRES: absent, or a string without rows; size <=
   /// kInlineBytesMax.
-  char* EditString(Object* object, size_t size, StringEncoding encoding);
+  char* EditString(Object* object, size_t size, Encoding encoding);
   /// Makes the object an empty collection (or a string in chunks of size 0). Keeps no expiry.
   void MakeRows(Object* object, ObjectType type);
   /// The same for a live inline string that becomes one in chunks; keeps the expiry and the bytes.
@@ -108,6 +108,8 @@ class Txn {
   void Remove(Object* object);
   /// Sets the time of expiry of a live object, in milliseconds since the epoch; 0: never expires.
   void SetExpiry(Object* object, uint64_t expire_at_ms);
+  /// What OBJECT ENCODING is to remember of a live object (see format::Encoding); free when it is so already.
+  void SetEncoding(Object* object, Encoding encoding);
   /// Moves value and expiry of a live object to another key, O(1). `to` loses what it had.
   void Move(Object* from, Object* to);
 
@@ -127,6 +129,14 @@ class Txn {
   void Put(Object* object, RowSpace space, std::string_view row_key, std::string_view value);
   /// Removes a row, there or not. Does not read.
   void Erase(Object* object, RowSpace space, std::string_view row_key);
+  /// Removes all rows from `from` (inclusive) to `to` (exclusive; nullopt: to the end of the space), without
+  /// reading any: O(log n) on disk, milliseconds per million rows in RAM. `count`: how many there are at
+  /// most, if that is known; few are removed one by one, which is cheaper for later reads than a range.
+  void EraseRange(Object* object, RowSpace space, std::string_view from, std::optional<std::string_view> to,
+                  uint64_t count);
+  /// Tells that there are no rows from `from` to `to`: what the type knows from its body need not be read. So
+  /// no scan walks over the tombstones of a queue.
+  void KnowEmpty(Object* object, RowSpace space, std::string_view from, std::optional<std::string_view> to);
   /// Rows that will be needed: unwinds once for all that are not in RAM.
   void PrefetchRows(Object* object, RowSpace space, std::span<const std::string_view> row_keys);
 
@@ -162,6 +172,9 @@ class Txn {
   uint64_t RankOfRow(Object* object, RowSpace space, std::string_view row_key);
   /// Loads all rows of the space.
   void CompleteRows(Object* object, RowSpace space);
+  /// A random row. Each has the same chance when the space is in RAM or small enough to be brought there; of
+  /// a large cold one, a row near a random place between the first and the last key. REQUIRES: there is one.
+  Cursor RandomRow(Object* object, RowSpace space, uint64_t random);
 
   /// Bytes for a value put together for the command (a string in chunks, a union); valid until the next
   /// command.
@@ -220,7 +233,8 @@ class Txn {
   size_t first_purge_ = 0;
   size_t first_head_ = 0;
   bool save_point_ = false;
-  uint64_t hits_ = 0;  ///< counters as they were when the command began
+  size_t rows_loaded_ = 0;  ///< by ranges from the caches, on this thread
+  uint64_t hits_ = 0;       ///< counters as they were when the command began
   uint64_t misses_ = 0;
   uint64_t expired_ = 0;
   std::string scratch_;

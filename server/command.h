@@ -112,6 +112,16 @@ struct CommandContext {
     offload_finish = std::move(finish);
   }
 
+  /// The same for a long reply: `job` writes it on the reader thread, in full. What it wrote before it gives
+  /// an error is dropped, and the error is the reply.
+  void OffloadReply(std::function<Status(const SnapshotView&, ReplyWriter&)> job);
+
+  /// Whether a read of so many rows should be offloaded: it is long, and offloading is possible here (inside
+  /// MULTI/EXEC it is not: all must happen at one moment, so that even long reads run in place).
+  bool ShouldOffload(uint64_t rows) const { return can_offload && rows > kLongReadRows; }
+  static constexpr uint64_t kLongReadRows = 8192;
+  bool can_offload = true;
+
   std::function<void(const SnapshotView&)> offload_job;
   std::function<void(ReplyWriter&)> offload_finish;
 };
@@ -170,6 +180,10 @@ enum AclCategory : uint32_t {
 // latter).
 std::span<const Command> StringCommands();
 std::span<const Command> BitmapCommands();
+std::span<const Command> HashCommands();
+std::span<const Command> ListCommands();
+std::span<const Command> SetCommands();
+std::span<const Command> SortedSetCommands();
 std::span<const Command> KeyCommands();
 std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();

@@ -56,8 +56,9 @@ CommandTable::CommandTable(std::span<const std::span<const Command>> families) {
 }
 
 CommandTable CommandTable::All() {
-  const std::span<const Command> families[] = {StringCommands(),     BitmapCommands(), KeyCommands(),
-                                               ConnectionCommands(), ServerCommands(), ObjectCommands()};
+  const std::span<const Command> families[] = {
+      StringCommands(),    BitmapCommands(), HashCommands(),       ListCommands(),   SetCommands(),
+      SortedSetCommands(), KeyCommands(),    ConnectionCommands(), ServerCommands(), ObjectCommands()};
   return CommandTable(families);
 }
 

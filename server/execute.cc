@@ -112,7 +112,12 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   ReplyWriter reply(client.output(), client.protocol);
   std::function<void(const SnapshotView&)> job;
   const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
-    CommandContext context{args, txn, reply, client, *this, *entry.command, {}, {}};
+    CommandContext context{.args = args,
+                           .txn = txn,
+                           .reply = reply,
+                           .client = client,
+                           .server = *this,
+                           .command = *entry.command};
     entry.command->handler(context);
     if (context.offload_job) {
       job = std::move(context.offload_job);
@@ -138,6 +143,24 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   client.last_command = entry.command;
   FinishReply(client, &entry, reply_from, started_us);
   return Step::kDone;
+}
+
+void CommandContext::OffloadReply(std::function<Status(const SnapshotView&, ReplyWriter&)> job) {
+  struct Made {
+    std::string replies;
+    Status status;
+  };
+  auto made = std::make_shared<Made>();
+  Offload(
+      [made, protocol = client.protocol, job = std::move(job)](const SnapshotView& view) {
+        ReplyWriter writer(made->replies, protocol);
+        made->status = job(view, writer);
+      },
+      [made, &log = server.log(), name = command.name](ReplyWriter& to) {
+        if (made->status.ok()) return to.Append(std::move(made->replies));
+        log.Warning("A read failed (" + std::string(name) + "): " + made->status.message());
+        WriteError(to, made->status);
+      });
 }
 
 void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from,

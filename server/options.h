@@ -67,6 +67,13 @@ struct ServerOptions {
   int64_t lfu_log_factor = 10;
   int64_t lfu_decay_minutes = 1;
 
+  // What OBJECT ENCODING calls compact.
+  int64_t hash_listpack_entries_max = 512;
+  int64_t hash_listpack_value_max = 64;
+  int64_t set_intset_entries_max = 512;
+  int64_t zset_listpack_entries_max = 128;
+  int64_t zset_listpack_value_max = 64;
+
   // Durability.
   SyncMode appendfsync = SyncMode::kEverySecond;
   bool appendonly = true;

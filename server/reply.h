@@ -16,6 +16,14 @@ class ReplyWriter {
 
   bool resp3() const { return resp3_; }
   std::string& buffer() { return *out_; }
+  /// Appends replies that another writer made; without a copy where nothing is before them.
+  void Append(std::string&& replies) {
+    if (out_->empty()) {
+      out_->swap(replies);
+    } else {
+      out_->append(replies);
+    }
+  }
 
   void Ok() { out_->append("+OK\r\n", 5); }
   /// `text` must hold no CR or LF.

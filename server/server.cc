@@ -32,6 +32,14 @@ EvictionOptions ToEviction(const ServerOptions& o) {
           .lfu_decay_minutes = static_cast<int>(o.lfu_decay_minutes)};
 }
 
+CompactLimits ToCompactLimits(const ServerOptions& o) {
+  return {.hash_entries = o.hash_listpack_entries_max,
+          .hash_value_bytes = o.hash_listpack_value_max,
+          .set_intset_entries = o.set_intset_entries_max,
+          .sorted_set_entries = o.zset_listpack_entries_max,
+          .sorted_set_value_bytes = o.zset_listpack_value_max};
+}
+
 /// Sizes that the operator leaves to us: half of the memory for hot keys, a sixteenth for blocks of cold
 /// ones; the rest is for memtables, clients and the system's page cache.
 void FillAutomatic(ServerOptions& o) {
@@ -51,6 +59,7 @@ KeyspaceOptions ToKeyspaceOptions(const ServerOptions& o) {
   keyspace.sync_mode = o.appendfsync;
   keyspace.string_bytes_max = o.bulk_bytes_max;
   keyspace.readers = static_cast<int>(o.io_readers);
+  keyspace.compact = ToCompactLimits(o);
   keyspace.store.block_cache_bytes = o.rocksdb_block_cache.bytes;
   keyspace.store.write_buffer_bytes = o.rocksdb_write_buffer_bytes;
   keyspace.store.background_jobs = static_cast<int>(o.rocksdb_background_jobs_max);
@@ -144,6 +153,12 @@ void Server::InstallConfigHooks() {
     keyspace_->options().string_bytes_max = o.bulk_bytes_max;
     return {};
   });
+  config_.OnChange({"hash-max-listpack-entries", "hash-max-listpack-value", "set-max-intset-entries",
+                    "zset-max-listpack-entries", "zset-max-listpack-value"},
+                   [this](ServerOptions& o) -> Status {
+                     keyspace_->options().compact = ToCompactLimits(o);
+                     return {};
+                   });
   config_.OnChange({"loglevel"}, [this](ServerOptions& o) -> Status {
     log_.SetLevel(o.loglevel);
     return {};

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "encoding/numbers.h"
+#include "server/client.h"
 #include "server/command.h"
 #include "server/error_reply.h"
 #include "server/server.h"

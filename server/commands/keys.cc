@@ -3,8 +3,6 @@
 #include "engine/keys.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <memory>
 
 #include "encoding/glob.h"
@@ -12,6 +10,7 @@
 #include "server/client.h"
 #include "server/command.h"
 #include "server/commands/common.h"
+#include "server/commands/scan.h"
 #include "server/error_reply.h"
 #include "server/server.h"
 
@@ -90,18 +89,14 @@ struct KeyList {
   Status status;
 };
 
-/// "*" stands for every key, the empty one included, which GlobMatch alone would not give.
-bool Matches(std::string_view pattern, std::string_view key) {
-  return pattern == "*" || GlobMatch(pattern, key);
-}
-
 void Keys(CommandContext& c) {
   auto list = std::make_shared<KeyList>();
   c.Offload(
       [list, pattern = std::string(c.args[1])](const SnapshotView& view) {
+        const ScanOptions options{.match = pattern};
         const std::string prefix = LiteralPrefix(pattern).bytes;
         list->status = view.ForEachKey(prefix, prefix, [&](const SnapshotView::Key& key, bool expired) {
-          if (!expired && Matches(pattern, key.key)) list->keys.emplace_back(key.key);
+          if (!expired && ScanMatches(options, key.key)) list->keys.emplace_back(key.key);
           return true;
         });
       },
@@ -112,57 +107,7 @@ void Keys(CommandContext& c) {
       });
 }
 
-struct ScanArguments {
-  uint64_t cursor = 0;
-  std::optional<std::string> match;
-  uint64_t count = 10;
-  std::optional<std::string> type;
-};
-
-/// Redis takes what strtoul takes, but no leading space.
-bool ParseCursor(std::string_view text, uint64_t* cursor) {
-  const std::string zero_ended(text);
-  char* end = nullptr;
-  errno = 0;
-  *cursor = std::strtoul(zero_ended.c_str(), &end, 10);
-  return !(std::isspace(static_cast<unsigned char>(zero_ended[0])) || *end != '\0' || errno == ERANGE);
-}
-
-/// Writes the error itself when the arguments are not right.
-std::optional<ScanArguments> ParseScan(CommandContext& c) {
-  ScanArguments scan;
-  if (!ParseCursor(c.args[1], &scan.cursor)) {
-    c.reply.Error("ERR invalid cursor");
-    return std::nullopt;
-  }
-  for (size_t i = 2; i < c.args.size(); i += 2) {
-    if (i + 1 == c.args.size()) {
-      c.reply.Error(error_text::kSyntax);
-      return std::nullopt;
-    }
-    const std::string_view value = c.args[i + 1];
-    if (EqualIgnoreCase(c.args[i], "count")) {
-      int64_t count;
-      if (!ReadInteger(c, value, &count)) return std::nullopt;
-      if (count < 1) {
-        c.reply.Error(error_text::kSyntax);
-        return std::nullopt;
-      }
-      scan.count = static_cast<uint64_t>(count);
-    } else if (EqualIgnoreCase(c.args[i], "match")) {
-      scan.match = value;
-    } else if (EqualIgnoreCase(c.args[i], "type")) {
-      scan.type = value;
-    } else {
-      c.reply.Error(error_text::kSyntax);
-      return std::nullopt;
-    }
-  }
-  return scan;
-}
-
-void CollectScan(const SnapshotView& view, const ScanArguments& scan, const std::string& from,
-                 KeyList& list) {
+void CollectScan(const SnapshotView& view, const ScanOptions& scan, const std::string& from, KeyList& list) {
   const std::string prefix = scan.match.has_value() ? LiteralPrefix(*scan.match).bytes : std::string();
   uint64_t steps = 0;
   list.status =
@@ -172,7 +117,7 @@ void CollectScan(const SnapshotView& view, const ScanArguments& scan, const std:
           list.next = key.key;
           return false;
         }
-        if (!expired && (!scan.match.has_value() || Matches(*scan.match, key.key)) &&
+        if (!expired && ScanMatches(scan, key.key) &&
             (!scan.type.has_value() || EqualIgnoreCase(*scan.type, TypeName(key.head.type)))) {
           list.keys.emplace_back(key.key);
         }
@@ -181,13 +126,14 @@ void CollectScan(const SnapshotView& view, const ScanArguments& scan, const std:
 }
 
 void Scan(CommandContext& c) {
-  std::optional<ScanArguments> scan = ParseScan(c);
-  if (!scan.has_value()) return;
+  uint64_t cursor;
+  ScanOptions scan;
+  if (!ParseScanCursor(c, c.args[1], &cursor) || !ParseScanOptions(c, 2, /*with_type=*/true, &scan)) return;
   // A cursor that is not known (any more) begins again: everything is returned at least once all the same.
-  const std::string* place = c.server.cursors().Find(scan->cursor);
+  const std::string* place = c.server.cursors().Find(cursor);
   std::string from = place == nullptr ? std::string() : *place;
   auto list = std::make_shared<KeyList>();
-  c.Offload([list, scan = *std::move(scan),
+  c.Offload([list, scan = std::move(scan),
              from = std::move(from)](const SnapshotView& view) { CollectScan(view, scan, from, *list); },
             [list, &cursors = c.server.cursors()](ReplyWriter& reply) {
               if (!list->status.ok()) return WriteError(reply, list->status);

@@ -104,9 +104,9 @@ std::string_view EncodingName(Txn& txn, const Object* object) {
   switch (object->type) {
     case ObjectType::kString: return StringEncodingName(txn, object);
     case ObjectType::kList: return "quicklist";
-    case ObjectType::kSet: return "hashtable";
-    case ObjectType::kSortedSet: return "skiplist";
-    case ObjectType::kHash: return "hashtable";
+    case ObjectType::kSet: return object->encoding == Encoding::kAuto ? "intset" : "hashtable";
+    case ObjectType::kSortedSet: return object->encoding == Encoding::kAuto ? "listpack" : "skiplist";
+    case ObjectType::kHash: return object->encoding == Encoding::kAuto ? "listpack" : "hashtable";
     case ObjectType::kStream: return "stream";
   }
   return "raw";

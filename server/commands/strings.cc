@@ -125,7 +125,7 @@ bool ReadExpiry(CommandContext& context, ExpiryOption option, std::string_view t
 }
 
 void StoreValue(CommandContext& context, Object* object, std::string_view value, uint64_t expire_at_ms) {
-  SetStringValue(context.txn, object, value, StringEncoding::kAuto, expire_at_ms);
+  SetStringValue(context.txn, object, value, Encoding::kAuto, expire_at_ms);
   context.txn.Changed(object, EventClass::kString, "set");
 }
 

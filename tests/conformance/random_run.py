@@ -7,6 +7,8 @@
     random_run.py --server ... --protocol 5000  broken protocol: streams with wrong, missing and added bytes
     random_run.py                               redis-server against itself
 
+    random_run.py --families hashes,keys        only the rows of these files under grammar/
+
 A step is one pipeline on one of several connections. A seed gives the same stream every time, except for absolute
 times, which are relative to the clock. On a mismatch the seed, the step and the last commands that named the same
 keys are printed, in the form of a case file.
@@ -14,6 +16,8 @@ keys are printed, in the form of a case file.
 
 import argparse
 import collections
+import glob
+import os
 import random
 import sys
 import time
@@ -22,78 +26,7 @@ import compare
 import sides
 from lib import resp, servers
 
-# The grammar, one row per command: words in capitals are literal, words in small letters are drawn by the function
-# of that name, [a|b c] is optional, (a|b c) is a choice, x* repeats x zero to three times.
-# `weight` is how often the row is drawn; `rule` how replies are compared (see compare.Rule).
-ROWS = """
-12 exact      SET key value [NX|XX] [GET] [EX secs|PX millis|EXAT at|PXAT atms|KEEPTTL]
-6  exact      SET key value
-2  exact      SETNX key value
-2  exact      SETEX key secs value
-2  exact      PSETEX key millis value
-2  exact      MSET key value key value* 
-2  exact      MSETNX key value key value
-8  exact      GET key
-3  exact      MGET key key* 
-2  exact      GETSET key value
-3  exact      GETEX key [EX secs|PX millis|EXAT at|PXAT atms|PERSIST]
-2  exact      GETDEL key
-4  exact      GETRANGE key index index
-1  exact      SUBSTR key index index
-4  exact      SETRANGE key offset value
-2  exact      STRLEN key
-5  exact      APPEND key value
-3  exact      INCR number
-2  exact      DECR number
-3  exact      INCRBY number integer
-2  exact      DECRBY number integer
-3  exact      INCRBYFLOAT number float
-1  exact      INCR key
-2  exact      LCS key key [LEN|IDX] [MINMATCHLEN small] [WITHMATCHLEN]
-4  exact      SETBIT key bit (0|1|2)
-3  exact      GETBIT key bit
-3  exact      BITCOUNT key [index index] [BYTE|BIT]
-3  exact      BITPOS key (0|1) [index] [index] [BYTE|BIT]
-2  exact      BITOP (AND|OR|XOR|NOT) key key key*
-4  exact      BITFIELD key bitop* bitop
-1  exact      BITFIELD_RO key bitget* bitget
-4  exact      DEL key key*
-2  exact      UNLINK key key*
-3  exact      EXISTS key key*
-1  exact      TOUCH key key*
-2  exact      TYPE key
-1  unordered  KEYS pattern
-2  scan       SCAN [MATCH pattern] [COUNT small] [TYPE type]
-1  random     RANDOMKEY
-2  exact      RENAME key key
-2  exact      RENAMENX key key
-2  exact      MOVE key db
-3  exact      COPY key key [DB db] [REPLACE]
-4  exact      EXPIRE key secs [NX|XX|GT|LT]
-3  exact      PEXPIRE key millis [NX|XX|GT|LT]
-2  exact      EXPIREAT key at [NX|XX|GT|LT]
-2  exact      PEXPIREAT key atms [NX|XX|GT|LT]
-3  near2      TTL key
-3  near2000   PTTL key
-1  near2      EXPIRETIME key
-1  near2000   PEXPIRETIME key
-2  exact      PERSIST key
-2  exact      OBJECT ENCODING key
-3  dbsize     DBSIZE
-3  exact      SELECT db
-1  exact      SWAPDB db db
-0.1 exact     FLUSHDB [ASYNC|SYNC]
-0.05 exact    FLUSHALL
-1  exact      PING [value]
-1  exact      ECHO value
-0.5 ignore    HELLO (2|3)
-0.5 exact     RESET
-0.5 exact     CLIENT SETNAME word
-0.5 exact     CLIENT GETNAME
-0.3 exact     word key value
-0.3 exact     COMMAND GETKEYS SET key value
-0.3 exact     COMMAND GETKEYS MSET key value key value
-"""
+GRAMMAR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "grammar")
 
 EDGE_INTEGERS = [0, 1, -1, 2, 7, 8, 10, 100, 127, 128, 255, 256, 1 << 31, (1 << 31) - 1, 1 << 32, (1 << 63) - 1,
                  -(1 << 63), 1 << 63, (1 << 64) - 1]  # fmt: skip
@@ -101,6 +34,7 @@ ODD_TEXTS = [b"", b" ", b"abc", b"1.5", b" 1", b"1 ", b"+1", b"-0", b"01", b"0x1
              b"\x00", b"1\x00", b"\xff\xfe", b"\r\n", b"*1\r\n", b"-", b"#1", b"9" * 30]  # fmt: skip
 FLOATS = [b"0", b"1.5", b"-1.5", b"0.1", b"3.14159265358979", b"1e5", b"-2.5e-3", b"1e17", b"1e300", b"5.0e3",
           b"100.25", b"0.000001", b"12345678.87654321"]  # fmt: skip
+KINDS = [b"hash", b"list", b"set", b"zset"]
 PATTERNS = [b"*", b"k*", b"k?", b"k[1-4]*", b"*1", b"big*", b"", b"k1", b"[^k]*", b"\\k*", b"n*", b"?*", b"k[", b"*[0-"]
 
 
@@ -139,7 +73,7 @@ def parse_row(text):
 class Generator:
     """Draws commands. All randomness is in `r`, so that a seed repeats a run."""
 
-    def __init__(self, seed, keys, tiny):
+    def __init__(self, seed, keys, tiny, families):
         self.r = random.Random(seed)
         self.start = time.time()
         self.unique = 0  # no two expiries are alike: GT and LT must not depend on the clocks of two servers
@@ -150,17 +84,26 @@ class Generator:
             self.keys = [b"k%d" % i for i in range(keys or 12)] + [b"", b"\x00", b"k\r\n", b"\xff\xfe" * 3, b"k" * 300]
             self.big = [b"big1", b"big2"]
         self.numbers = [b"n1", b"n2", b"n3"]
+        # Of each collection some keys that stay small and one that grows. A few of other types among them come from
+        # the common pool, and a collection is drawn where any key may stand.
+        many = (keys or 5000) // 8 if tiny else 3
+        self.collections = {kind: [b"%s%d" % (kind, i) for i in range(many)] + [b"%sbig" % kind] for kind in KINDS}
         self.tiny = tiny
         self.overflows = [b"WRAP", b"SAT", b"FAIL", b"sat"]
         self.rows = []
         self.weights = []
-        for line in ROWS.strip().splitlines():
-            weight, rule, text = line.split(None, 2)
-            self.rows.append((rule, parse_row(text.strip())))
-            self.weights.append(float(weight))
+        for path in sorted(glob.glob(os.path.join(GRAMMAR, "*.txt"))):
+            if families and os.path.basename(path)[:-4] not in families:
+                continue
+            with open(path, encoding="utf-8") as file:
+                for line in file:
+                    if line.strip() and not line.startswith("#"):
+                        weight, rule, text = line.split(None, 2)
+                        self.rows.append((rule, parse_row(text.strip())))
+                        self.weights.append(float(weight))
 
     def pool(self):
-        return self.keys + self.big + self.numbers
+        return self.keys + self.big + self.numbers + [key for keys in self.collections.values() for key in keys]
 
     def command(self):
         """A command as (args, rule, keys that it names)."""
@@ -185,8 +128,6 @@ class Generator:
             else:
                 for _ in range(self.r.choice([0, 0, 1, 2, 3])):
                     self.sequence([what], args)
-                    if what == ("word", "value"):  # key value*: pairs stay pairs
-                        args += self.word("key") + self.word("value")
 
     def break_it(self, args, rule):
         """A wrong number of arguments or an argument of a wrong kind. The command's name stays."""
@@ -210,6 +151,8 @@ class Generator:
         return drawn if isinstance(drawn, list) else [drawn]
 
     def draw_key(self):
+        if self.r.random() < 0.4:
+            return self.collection(self.r.choice(KINDS))
         pool = self.big if self.r.random() < 0.15 else self.keys if self.r.random() < 0.9 else self.numbers
         key = self.r.choice(pool)
         self.named.append(key)
@@ -219,6 +162,93 @@ class Generator:
         key = self.r.choice(self.numbers)
         self.named.append(key)
         return key
+
+    def collection(self, kind):
+        key = self.r.choice(self.collections[kind])
+        self.named.append(key)
+        return key
+
+    def of_kind(self, kind):
+        return self.draw_key() if self.r.random() < 0.04 else self.collection(kind)
+
+    def draw_hkey(self):
+        return self.of_kind(b"hash")
+
+    def draw_lkey(self):
+        return self.of_kind(b"list")
+
+    def draw_skey(self):
+        return self.of_kind(b"set")
+
+    def draw_zkey(self):
+        return self.of_kind(b"zset")
+
+    # Sets and sorted sets, for commands that take both.
+    def draw_szkey(self):
+        return self.of_kind(self.r.choice([b"set", b"zset"]))
+
+    def draw_field(self):
+        """A hash field, set or sorted set member: few enough that they meet again, in the growing keys many."""
+        if self.r.random() < 0.04:
+            return self.r.choice(ODD_TEXTS)
+        if self.named and self.named[0].endswith(b"big"):
+            return b"f%d" % self.r.randrange(400)
+        return self.r.choice([b"f%d" % self.r.randrange(12), b"%d" % self.r.randint(-5, 20)])
+
+    def draw_element(self):
+        """A list element, or a hash's value: mostly short, some alike."""
+        kind = self.r.random()
+        if kind < 0.6:
+            return self.r.choice([b"e%d" % self.r.randrange(10), b"%d" % self.r.randint(-5, 20)])
+        return self.draw_value()
+
+    def draw_score(self):
+        kind = self.r.random()
+        if kind < 0.5:
+            return b"%d" % self.r.randint(-10, 10)
+        if kind < 0.6:
+            return self.r.choice([b"inf", b"-inf", b"+inf", b"1e300", b"-1e300", b"0", b"-0", b"1e-300"])
+        return self.draw_float() if kind < 0.7 else b"%.17g" % self.r.uniform(-20, 20)
+
+    def draw_bound(self):
+        """An end of a score range."""
+        if self.r.random() < 0.1:
+            return self.r.choice([b"-inf", b"+inf", b"inf", b"(inf", b"nan", b"(", b"", b"abc"])
+        return (b"(" if self.r.random() < 0.3 else b"") + self.draw_score()
+
+    def draw_lex(self):
+        """An end of a range of members."""
+        if self.r.random() < 0.25:
+            return self.r.choice([b"-", b"+", b"-", b"+", b"", b"f", b"(", b"["])
+        return self.r.choice([b"[", b"("]) + self.draw_field()
+
+    def draw_count(self):
+        if self.r.random() < 0.05:
+            return self.r.choice(ODD_TEXTS + [b"9223372036854775807", b"-9223372036854775808"])
+        return b"%d" % self.r.choice([0, 1, 1, 1, 2, 3, 5, 10, 100, -1, -2, -5])
+
+    def draw_rank(self):
+        if self.r.random() < 0.05:
+            return self.draw_integer()
+        return b"%d" % self.r.randint(-12, 12) if self.r.random() < 0.7 else b"%d" % self.r.randint(-500, 500)
+
+    def keys_after_number(self, draw):
+        count = self.r.choice([1, 1, 2, 2, 3])
+        said = count if self.r.random() < 0.95 else self.r.choice([0, -1, 5])
+        return [b"%d" % said] + [draw() for _ in range(count)]
+
+    def draw_nlkeys(self):
+        """A number of keys and the keys: lists; sets; sets and sorted sets."""
+        return self.keys_after_number(self.draw_lkey)
+
+    def draw_nskeys(self):
+        return self.keys_after_number(self.draw_skey)
+
+    def draw_nzkeys(self):
+        return self.keys_after_number(self.draw_zkey)
+
+    def draw_nszkeys(self):
+        return self.keys_after_number(self.draw_szkey)
 
     def draw_missing(self):
         return b"never-written"
@@ -326,7 +356,7 @@ class Generator:
         return self.r.choice(PATTERNS)
 
     def draw_type(self):
-        return self.r.choice([b"string", b"STRING", b"hash", b"zset"])
+        return self.r.choice([b"string", b"STRING", b"hash", b"list", b"set", b"zset", b"nosuchtype"])
 
     def draw_word(self):
         return self.r.choice([b"nosuchcommand", b"foo", b"f\r\no", b"a b", b"\xff", b"name", b""])
@@ -367,6 +397,21 @@ def quote(arg):
     return '"' + "".join(chr(c) if 32 <= c < 127 and c not in b"\"\\" else f"\\x{c:02x}" for c in arg) + '"'
 
 
+def contents_of(connection, key):
+    """All that a key holds, in an order that does not depend on the server."""
+    kind = connection.value("TYPE", key)
+    if kind == b"list":
+        return [kind] + connection.value("LRANGE", key, 0, -1)
+    if kind == b"set":
+        return [kind] + sorted(connection.value("SMEMBERS", key))
+    if kind == b"zset":
+        return [kind] + connection.value("ZRANGE", key, 0, -1, "WITHSCORES")
+    if kind == b"hash":
+        flat = connection.value("HGETALL", key)
+        return [kind] + sorted(zip(flat[::2], flat[1::2]))
+    return connection.value("GET", key)
+
+
 class Mismatch(Exception):
     """The servers differ; the text says where."""
 
@@ -374,7 +419,7 @@ class Mismatch(Exception):
 class RandomRun:
     def __init__(self, args):
         self.args = args
-        self.generator = Generator(args.seed, args.keys, args.tiny)
+        self.generator = Generator(args.seed, args.keys, args.tiny, args.families and args.families.split(","))
         self.history = collections.deque(maxlen=20000)  # (step, connection, args, keys)
         self.commands = 0
         self.step = 0
@@ -518,7 +563,7 @@ class RandomRun:
                     raise Mismatch(f"{side.server.name}, database {db}: DBSIZE {size}, SCAN finds {len(keys)} keys")
                 rows = {}
                 for key in keys:
-                    rows[key] = (connection.value("GET", key), connection.value("PEXPIRETIME", key))
+                    rows[key] = (contents_of(connection, key), connection.value("PEXPIRETIME", key))
                 contents.append(rows)
                 connection.close()
             oracle, ours = contents
@@ -529,8 +574,8 @@ class RandomRun:
                 our_value, our_at = ours[key]
                 if value != our_value or (at != our_at and (min(at, our_at) < 0 or abs(at - our_at) > 2000)):
                     raise Mismatch(
-                        f"database {db}, key {key}:\n  redis: {sides.show_bytes(value)} until {at}\n"
-                        f"  ours:  {sides.show_bytes(our_value)} until {our_at}\n{self.past({key})}"
+                        f"database {db}, key {key}:\n  redis: {str(value)[:1000]} until {at}\n"
+                        f"  ours:  {str(our_value)[:1000]} until {our_at}\n{self.past({key})}"
                     )
 
     def past(self, keys, count=25):
@@ -566,6 +611,7 @@ def main():
     parser.add_argument("--protocol", type=int, default=0, help="so many broken streams instead of steps")
     parser.add_argument("--restarts", type=int, default=0, help="how often ours is killed or ended, and started again")
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds to wait for one reply")
+    parser.add_argument("--families", help="files of grammar/ to draw from, as in --families hashes,keys")
     parser.add_argument("--progress", action="store_true")
     args = parser.parse_args()
     if args.seed is None:
@@ -576,6 +622,7 @@ def main():
         run.run_protocol() if args.protocol else run.run()
     except Mismatch as mismatch:
         extra = "".join(f" --{flag}" for flag in ("tiny",) if getattr(args, flag))
+        extra += f" --families {args.families}" if args.families else ""
         extra += f" --protocol {args.protocol}" if args.protocol else ""
         print(f"MISMATCH at step {run.step} (--seed {args.seed} --steps {args.steps}{extra})\n{mismatch}")
         return 1

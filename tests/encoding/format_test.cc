@@ -31,9 +31,9 @@ TEST(FormatTest, FrozenNumbers) {
   EXPECT_EQ(static_cast<int>(ObjectType::kSortedSet), 4);
   EXPECT_EQ(static_cast<int>(ObjectType::kHash), 5);
   EXPECT_EQ(static_cast<int>(ObjectType::kStream), 6);
-  EXPECT_EQ(static_cast<int>(StringEncoding::kAuto), 0);
-  EXPECT_EQ(static_cast<int>(StringEncoding::kRaw), 1);
-  EXPECT_EQ(static_cast<int>(StringEncoding::kText), 2);
+  EXPECT_EQ(static_cast<int>(Encoding::kAuto), 0);
+  EXPECT_EQ(static_cast<int>(Encoding::kRaw), 1);
+  EXPECT_EQ(static_cast<int>(Encoding::kText), 2);
   EXPECT_EQ(kHasExpiry, 1);
   EXPECT_EQ(kSpread, 2);
   EXPECT_EQ(kChunkBytes, 8192u);
@@ -64,7 +64,7 @@ TEST(FormatTest, GoldenMetadataRow) {
   AppendMetadataKey(key, 0, "user:1");
   EXPECT_EQ(key, Hex("00 00 75 73 65 72 3a 31"));
   std::string value;
-  AppendHead(value, {ObjectType::kString, StringEncoding::kAuto, 0x18bcfe56800, 0});
+  AppendHead(value, {ObjectType::kString, Encoding::kAuto, 0x18bcfe56800, 0});
   value += "hi";
   EXPECT_EQ(value, Hex("01 01 00 00 01 8b cf e5 68 00 68 69"));
   uint16_t db;
@@ -77,11 +77,10 @@ TEST(FormatTest, GoldenMetadataRow) {
 TEST(FormatTest, GoldenHeads) {
   const std::pair<Head, std::string> cases[] = {
       {{ObjectType::kString}, "01 00"},
-      {{ObjectType::kString, StringEncoding::kRaw}, "01 04"},
-      {{ObjectType::kString, StringEncoding::kText}, "01 08"},
-      {{ObjectType::kHash, StringEncoding::kAuto, 0, 0x1122334455667788}, "05 02 11 22 33 44 55 66 77 88"},
-      {{ObjectType::kStream, StringEncoding::kText, 1, 2},
-       "06 0b 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00 02"},
+      {{ObjectType::kString, Encoding::kRaw}, "01 04"},
+      {{ObjectType::kString, Encoding::kText}, "01 08"},
+      {{ObjectType::kHash, Encoding::kAuto, 0, 0x1122334455667788}, "05 02 11 22 33 44 55 66 77 88"},
+      {{ObjectType::kStream, Encoding::kText, 1, 2}, "06 0b 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00 02"},
   };
   for (const auto& [head, hex] : cases) {
     std::string out;
@@ -236,7 +235,7 @@ std::vector<Decoder> Decoders() {
                    return out;
                  }});
   bytes.clear();
-  AppendHead(bytes, {ObjectType::kHash, StringEncoding::kRaw, 12345, 678});
+  AppendHead(bytes, {ObjectType::kHash, Encoding::kRaw, 12345, 678});
   all.push_back({"head", bytes, true, [](std::string_view in) -> std::optional<std::string> {
                    Head head;
                    std::string out;

@@ -28,7 +28,7 @@ void PutBit(std::string* value, uint64_t at, bool on) {
 class BitsTest : public KeyspaceFixture {
  protected:
   void Set(std::string_view key, std::string_view value) {
-    Run([&](Txn& txn) { SetStringValue(txn, txn.ForWrite(key), value, StringEncoding::kAuto); });
+    Run([&](Txn& txn) { SetStringValue(txn, txn.ForWrite(key), value, Encoding::kAuto); });
   }
   std::string Get(std::string_view key) {
     return Run([&](Txn& txn) {

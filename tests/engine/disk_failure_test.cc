@@ -29,7 +29,7 @@ class DiskFailureTest : public KeyspaceFixture {
   }
 
   void Set(std::string_view key, std::string_view value) {
-    Run([&](Txn& txn) { txn.SetString(txn.ForWrite(key), value, StringEncoding::kAuto); });
+    Run([&](Txn& txn) { txn.SetString(txn.ForWrite(key), value, Encoding::kAuto); });
   }
   std::optional<std::string> Get(std::string_view key) {
     return Run([&](Txn& txn) -> std::optional<std::string> {
@@ -465,7 +465,7 @@ TEST_F(StallTest, FlushedDatabaseIsNotSeenBeforeItsCommit) {
   for (int i = 0; i < 2000 && !stalled; ++i) {
     Set("big", std::string(4000, 'x'));
     ASSERT_TRUE(keyspace->FlushDb(i % 2 == 0 ? 5 : 6).ok());
-    Run([&](Txn& txn) { txn.SetString(txn.ForWrite("x"), "y", StringEncoding::kAuto); }, i % 2 == 0 ? 5 : 6);
+    Run([&](Txn& txn) { txn.SetString(txn.ForWrite("x"), "y", Encoding::kAuto); }, i % 2 == 0 ? 5 : 6);
     stalled = keyspace->Commit() == Committed::kStalled;
   }
   ASSERT_TRUE(stalled);

@@ -149,11 +149,11 @@ TEST(HotTierTest, MoveValue) {
   hot.BecomeString(to, std::string(5000, 'o'));
   hot.BecomeString(from, std::string(1000, 'n'));
   from->expire_at_ms = 77;
-  from->encoding = StringEncoding::kRaw;
+  from->encoding = Encoding::kRaw;
   hot.MoveValue(from, to);
   EXPECT_EQ(to->inline_value(), std::string(1000, 'n'));
   EXPECT_EQ(to->expire_at_ms, 77u);
-  EXPECT_EQ(to->encoding, StringEncoding::kRaw);
+  EXPECT_EQ(to->encoding, Encoding::kRaw);
   EXPECT_EQ(from->state, Object::State::kAbsent);
   EXPECT_EQ(from->expire_at_ms, 0u);
   EXPECT_EQ(hot.live_count(0), 0u);

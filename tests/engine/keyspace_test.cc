@@ -26,7 +26,7 @@ class KeyspaceTest : public KeyspaceFixture {
  protected:
   static void Set(Txn& txn, std::string_view key, std::string_view value, uint64_t expire_at_ms = 0) {
     Object* object = txn.ForWrite(key);
-    txn.SetString(object, value, StringEncoding::kAuto);
+    txn.SetString(object, value, Encoding::kAuto);
     if (expire_at_ms != 0) txn.SetExpiry(object, expire_at_ms);
     txn.Changed(object, EventClass::kString, "set");
   }

@@ -221,8 +221,10 @@ class Pair {
       std::string from = Pick(10) ? Key() : "", to = Key();
       if (Pick(8) && to < from) std::swap(from, to);
       LoadRange(from, Pick(10) ? std::optional(to) : std::nullopt);
-    } else if (choice < 775) {
+    } else if (choice < 774) {
       LoadWhereACursorStops();
+    } else if (choice < 775) {
+      EraseRange();
     } else if (choice < 777) {
       tree_.DropDummies();
       model_.Trim();
@@ -236,6 +238,26 @@ class Pair {
     } else {
       Look(Key());
     }
+  }
+
+  void EraseRange() {
+    // Mostly narrow, so that the tree does not stay small.
+    std::string from = Pick(10) ? Key() : "";
+    auto last = model_.rows.lower_bound(from);
+    for (size_t n = Pick(6) ? Pick(20) : Pick(400); n > 0 && last != model_.rows.end(); --n) ++last;
+    std::optional<std::string> to = last == model_.rows.end() ? std::nullopt : std::optional(last->first);
+    if (Pick(4) == 0) to = Key();
+    if (to && *to <= from) {
+      ASSERT_EQ(tree_.EraseRange(from, to), 0u);
+      return;
+    }
+    uint64_t known = 0;
+    for (auto row = model_.rows.lower_bound(from); row != model_.rows.end() && (!to || row->first < *to);) {
+      known += model_.Knows(row->first);
+      row = model_.rows.erase(row);
+    }
+    ASSERT_EQ(tree_.EraseRange(from, to), known);
+    model_.Learn(from, to);
   }
 
   void LoadWhereACursorStops() {
@@ -319,6 +341,9 @@ class Pair {
       ++rank;
     }
     ASSERT_EQ(tree_.data_bytes(), bytes);
+    if (!tree_.complete()) {
+      ASSERT_EQ(tree_.FirstGap(), model_.Unknown().front().first);
+    }
     ASSERT_EQ(tree_.Rank(std::string(20000, '\xff')), rank);
     ScanAll();
   }

@@ -24,7 +24,7 @@ std::string Pattern(size_t size, uint32_t seed = 1) {
 class StringTest : public KeyspaceFixture {
  protected:
   void Set(std::string_view key, std::string_view value, uint64_t expiry = kNoExpiry) {
-    Run([&](Txn& txn) { SetStringValue(txn, txn.ForWrite(key), value, StringEncoding::kAuto, expiry); });
+    Run([&](Txn& txn) { SetStringValue(txn, txn.ForWrite(key), value, Encoding::kAuto, expiry); });
   }
   std::optional<std::string> Get(std::string_view key) {
     return Run([&](Txn& txn) -> std::optional<std::string> {

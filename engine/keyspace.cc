@@ -170,13 +170,17 @@ void Keyspace::SuspendWriter(Waiter& waiter) {
   ++waiter.pending_;
 }
 
-bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const SnapshotView&)> job) {
+bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const SnapshotView&)> job, Object* keep) {
   if (stalled_ || (pending() && CommitBatch(/*wait_for_stall=*/false) == Committed::kStalled)) {
     SuspendWriter(waiter);
     return false;
   }
   auto view = std::make_shared<SnapshotView>(*store_, store_->TakeSnapshot(), Physical(db), now_ms_);
   ++waiter.pending_;
+  if (keep != nullptr) {
+    ++keep->pins;
+    waiter.pins_.push_back(keep);
+  }
   readers_.Submit({[view, job = std::move(job)]() mutable {
                      job(*view);
                      view.reset();

@@ -132,7 +132,9 @@ class Keyspace {
   /// Runs `job` on a reader thread against a snapshot of all that was executed so far. The waiter is
   /// suspended until the job is done. Commits what the turn has pending; false (and nothing done) when that
   /// is not possible now: the waiter is then suspended until it is, and the command runs again.
-  bool Offload(Waiter& waiter, int db, std::function<void(const class SnapshotView&)> job);
+  /// `keep`, if not nullptr, stays in RAM until the waiter's command has run again.
+  bool Offload(Waiter& waiter, int db, std::function<void(const class SnapshotView&)> job,
+               Object* keep = nullptr);
 
   /// Lets go of a waiter that is not suspended and will not come back.
   void Forget(Waiter& waiter);
@@ -254,6 +256,7 @@ class Keyspace {
     return hot_.live_count(physical) == (physical < counts_.size() ? counts_[physical].keys : 0);
   }
   uint64_t NewObjectId();
+  uint64_t NewVersion() { return ++versions_; }
   DbCounts& counts(uint16_t physical) {
     if (physical >= counts_.size()) counts_.resize(physical + 1u);
     return counts_[physical];
@@ -304,6 +307,7 @@ class Keyspace {
   std::vector<Object*> useless_;
   std::vector<KeyEvent> events_;
   bool listening_ = false;
+  uint64_t versions_ = 0;
   uint32_t mark_ = 0;           ///< number of the command in the turn, from 1
   bool state_changed_ = false;  ///< since it was last put into the batch
   bool state_in_batch_ = false;

@@ -227,6 +227,7 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
   } else {
     auto rows = std::make_unique<ObjectRows>();
     rows->id = head.object_id;
+    rows->version = NewVersion();
     bool ok;
     if (head.type == ObjectType::kString) {
       ok = ReadBig64(value, &rows->body.aux0) && value.empty();

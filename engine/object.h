@@ -24,6 +24,7 @@ struct ObjectRows {
   format::CollectionBody body;  ///< of a chunked string: aux0 is its size in bytes
   RowTree fields;
   RowTree scores;
+  uint64_t version = 0;        ///< never the same again once a command has written to the object
   std::vector<Load*> loads;    ///< row reads under way; while there are any, dummies must stay
   size_t accounted_bytes = 0;  ///< what the hot tier's account holds for the rows
 

@@ -77,6 +77,7 @@ void Txn::Touch(Object* object) {
   }
   k.touched_.push_back(touched);
   object->mark = k.mark_;
+  if (object->live() && object->has_rows) object->rows->version = k.NewVersion();
 }
 
 void Txn::TouchHead(Object* object) {
@@ -393,6 +394,7 @@ char* Txn::EditString(Object* object, size_t size, Encoding encoding) {
 void Txn::NewRows(Object* object, ObjectType type) {
   auto rows = std::make_unique<ObjectRows>();
   if (type == ObjectType::kString) rows->id = keyspace_.NewObjectId();
+  rows->version = keyspace_.NewVersion();
   object->expire_at_ms = 0;
   object->encoding = Encoding::kAuto;
   keyspace_.hot_.BecomeRows(object, type, std::move(rows));

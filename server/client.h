@@ -139,6 +139,8 @@ class Client final : public Waiter {
   // -- Waiting
   /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
   std::function<void(ReplyWriter&)> offload_finish;
+  /// What a reader thread has prepared for the command that is to run again (CommandContext::Prepare).
+  std::shared_ptr<void> prepared;
 
  private:
   BufferPool& pool_;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -116,14 +117,29 @@ struct CommandContext {
   /// an error is dropped, and the error is the reply.
   void OffloadReply(std::function<Status(const SnapshotView&, ReplyWriter&)> job);
 
+  /// For a write that has to search long before it: runs `job` on a reader thread on a snapshot of all that
+  /// was executed so far; then the command runs again from its start and finds in `prepared` the `state` that
+  /// the job has filled in. The handler returns right after the call, having changed and written nothing.
+  /// Meanwhile others may change the object: `object->rows->version` tells, when the state remembers it. Use
+  /// only where ShouldOffload says so.
+  void Prepare(Object* object, std::shared_ptr<void> state, std::function<void(const SnapshotView&)> job) {
+    prepare_object = object;
+    prepare_state = std::move(state);
+    offload_job = std::move(job);
+  }
+  std::shared_ptr<void> prepared;  ///< nullptr: the first run
+
   /// Whether a read of so many rows should be offloaded: it is long, and offloading is possible here (inside
   /// MULTI/EXEC it is not: all must happen at one moment, so that even long reads run in place).
   bool ShouldOffload(uint64_t rows) const { return can_offload && rows > kLongReadRows; }
   static constexpr uint64_t kLongReadRows = 8192;
   bool can_offload = true;
 
+  // What the server takes over after the run.
   std::function<void(const SnapshotView&)> offload_job;
   std::function<void(ReplyWriter&)> offload_finish;
+  Object* prepare_object = nullptr;
+  std::shared_ptr<void> prepare_state;
 };
 
 /// Parses, calls the engine, writes one reply. May let Unwind pass; then it is called again later with the

@@ -111,30 +111,40 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   const uint64_t started_us = clock_.MonotonicUs();
   ReplyWriter reply(client.output(), client.protocol);
   std::function<void(const SnapshotView&)> job;
+  std::function<void(ReplyWriter&)> finish;
+  std::shared_ptr<void> prepared;
+  Object* keep = nullptr;
   const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
     CommandContext context{.args = args,
                            .txn = txn,
                            .reply = reply,
                            .client = client,
                            .server = *this,
-                           .command = *entry.command};
+                           .command = *entry.command,
+                           .prepared = client.prepared};
     entry.command->handler(context);
-    if (context.offload_job) {
-      job = std::move(context.offload_job);
-      client.offload_finish = std::move(context.offload_finish);
-    }
+    if (!context.offload_job) return;
+    job = std::move(context.offload_job);
+    finish = std::move(context.offload_finish);
+    prepared = std::move(context.prepare_state);
+    keep = context.prepare_object;
   });
   switch (ran) {
     case Keyspace::Ran::kDone:
+      client.prepared = nullptr;
       if (job) {
         // When the commit before it is stalled, the command begins again afterwards.
-        if (!keyspace_->Offload(client, client.db, std::move(job))) client.offload_finish = nullptr;
+        if (keyspace_->Offload(client, client.db, std::move(job), keep)) {
+          client.offload_finish = std::move(finish);
+          client.prepared = std::move(prepared);
+        }
         client.TruncateOutput(reply_from);
         return Step::kWait;
       }
       break;
     case Keyspace::Ran::kWaiting: client.TruncateOutput(reply_from); return Step::kWait;
     case Keyspace::Ran::kFailed:
+      client.prepared = nullptr;
       client.TruncateOutput(reply_from);
       log_.Warning("A read failed (" + entry.full_name + "): " + keyspace_->error().message());
       WriteError(reply, keyspace_->error());

@@ -518,6 +518,14 @@ bool Keyspace::AllResident(int db) const {
   return physical == kNone || AllResidentPhysical(static_cast<uint16_t>(physical));
 }
 
+bool Keyspace::MayExist(int db, std::string_view key) const {
+  const int physical = Physical(db);
+  if (physical == kNone) return false;
+  const Object* object = hot_.Find(static_cast<uint16_t>(physical), key);
+  if (object == nullptr) return !AllResidentPhysical(static_cast<uint16_t>(physical));
+  return object->state != Object::State::kAbsent;
+}
+
 Status Keyspace::FlushDb(int db) {
   const int physical = Physical(db);
   if (physical == kNone || KeyCount(db) == 0) return {};

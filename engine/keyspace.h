@@ -164,8 +164,10 @@ class Keyspace {
   bool Housekeeping();
   /// Starts what is due by time (the sweep of the expiry index, the purge); call about ten times a second.
   void Tick();
-  /// Key changes of the committed turn, for those who listen.
-  void Listen(bool on) { listening_ = on; }
+  /// Key changes of the commands since the last TakeEvents, in their order, for those who listen. They are
+  /// not committed yet: what is sent because of them must wait for the turn's commit.
+  void Listen(ListenTo what) { listening_ = what; }
+  bool has_events() const { return !events_.empty(); }
   std::vector<KeyEvent> TakeEvents() { return std::exchange(events_, {}); }
 
   // -- Databases
@@ -180,6 +182,8 @@ class Keyspace {
   /// A random key among those in RAM when all of the database is; otherwise nullopt (ask a snapshot).
   std::optional<std::string> RandomResidentKey(int db);
   bool AllResident(int db) const;
+  /// False: there surely is no such key. Reads nothing.
+  bool MayExist(int db, std::string_view key) const;
 
   // -- The store
 
@@ -306,7 +310,7 @@ class Keyspace {
   std::string saved_heads_;  ///< metadata values as earlier commands of the turn would have written them
   std::vector<Object*> useless_;
   std::vector<KeyEvent> events_;
-  bool listening_ = false;
+  ListenTo listening_;
   uint64_t versions_ = 0;
   uint32_t mark_ = 0;           ///< number of the command in the turn, from 1
   bool state_changed_ = false;  ///< since it was last put into the batch

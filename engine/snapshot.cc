@@ -51,13 +51,29 @@ Status SnapshotView::ForEachKey(std::string_view prefix, std::string_view from,
   rocksdb::Iterator& it = *scan.it;
   std::string start;
   format::AppendMetadataKey(start, static_cast<uint16_t>(physical_), from);
+  auto over = overlay_.lower_bound(std::max(from, prefix));
+  // The keys of the overlay up to `key`, which stands next in the snapshot. False: the visitor has had
+  // enough.
+  const auto visit_overlay = [&](const std::string_view* key) {
+    for (;
+         over != overlay_.end() && over->first.starts_with(prefix) && (key == nullptr || over->first <= *key);
+         ++over) {
+      if (!over->second.has_value()) continue;
+      if (!visit({over->first, *over->second, 0}, Expired(*over->second))) return false;
+    }
+    return true;
+  };
   for (it.Seek(start); it.Valid(); it.Next()) {
     std::string_view value = ToView(it.value());
     Key key{ToView(it.key()).substr(2), {}, value.size()};
+    if (!visit_overlay(&key.key)) return {};
+    if (overlay_.contains(key.key)) continue;  // comes with the overlay
     if (Status s = format::DecodeHead(value, &key.head); !s.ok()) return s;
     if (!visit(key, Expired(key.head))) return {};
   }
-  return Store::ToStatus(it.status());
+  if (!it.status().ok()) return Store::ToStatus(it.status());
+  visit_overlay(nullptr);
+  return {};
 }
 
 Status SnapshotView::ForEachRow(
@@ -83,6 +99,17 @@ Status SnapshotView::ForEachRow(
 Result<std::optional<std::string>> SnapshotView::RandomKey(uint64_t seed) const {
   if (physical_ < 0) return std::optional<std::string>();
   std::mt19937_64 random(seed);
+  if (!overlay_.empty()) {
+    // The walk below knows only what is on disk. This is for a RANDOMKEY inside EXEC, which is rare.
+    std::optional<std::string> chosen;
+    uint64_t seen = 0;
+    Status s = ForEachKey({}, {}, [&](const Key& key, bool expired) {
+      if (!expired && random() % ++seen == 0) chosen = key.key;
+      return true;
+    });
+    if (!s.ok()) return s;
+    return chosen;
+  }
   const Store::ScanIterator scan = Scan({});
   rocksdb::Iterator& it = *scan.it;
   std::string prefix = scan.options->lower;

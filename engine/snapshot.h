@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,12 @@ class SnapshotView {
   SnapshotView(const Store& store, std::shared_ptr<const rocksdb::Snapshot> snapshot, int physical,
                uint64_t now_ms)
       : store_(store), snapshot_(std::move(snapshot)), physical_(physical), now_ms_(now_ms) {}
+
+  /// From now on the key is as given (nullopt: it does not exist), whatever the snapshot says: a change that
+  /// is not written yet.
+  void Overlay(std::string_view key, const std::optional<format::Head>& head) {
+    overlay_[std::string(key)] = head;
+  }
 
   /// Visits the keys that have not expired, in order, from `from` (inclusive), as long as they begin with
   /// `prefix` and `visit` gives true. Expired ones are skipped, but count as steps: `visit` sees them with
@@ -58,6 +65,7 @@ class SnapshotView {
   const std::shared_ptr<const rocksdb::Snapshot> snapshot_;
   const int physical_;
   const uint64_t now_ms_;
+  std::map<std::string, std::optional<format::Head>, std::less<>> overlay_;
 };
 
 }  // namespace thermocline

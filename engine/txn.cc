@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/keyspace.h"
+#include "engine/snapshot.h"
 
 namespace thermocline {
 
@@ -33,7 +34,9 @@ void Txn::Begin(Waiter* waiter, int db) {
   first_purge_ = keyspace_.new_purges_.size();
   first_head_ = keyspace_.heads_.size();
   save_point_ = false;
+  tell_misses_ = false;
   rows_loaded_ = 0;
+  databases_before_.reset();
   hits_ = keyspace_.stats_.keyspace_hits;
   misses_ = keyspace_.stats_.keyspace_misses;
   expired_ = keyspace_.stats_.expired_keys;
@@ -128,6 +131,12 @@ void Txn::TakeBack() {
     object->head_dirty = false;
     ++object->pins;
     k.hot_.BecomeCold(object);  // what it was is on disk, or about to be
+  }
+  if (databases_before_.has_value()) {
+    k.physical_ = std::move(databases_before_->physical);
+    k.state_.dropped = std::move(databases_before_->state.dropped);
+    k.databases_changed_ = databases_before_->databases_changed;
+    databases_before_.reset();
   }
   // What earlier commands of the turn wrote to these objects is now in the batch alone: it must reach the
   // disk before anybody looks.
@@ -290,7 +299,12 @@ bool Txn::ExpireIfDue(Object* object) {
 Object* Txn::Find(std::string_view key, Access access) {
   Object* object = Known(key);
   if (object == nullptr || !object->live() || ExpireIfDue(object)) {
-    if (access == Access::kUse) ++keyspace_.stats_.keyspace_misses;
+    if (access == Access::kUse) {
+      ++keyspace_.stats_.keyspace_misses;
+      if (tell_misses_ && keyspace_.listening_.misses) {
+        keyspace_.events_.push_back({db_, std::string(key), "keymiss", EventClass::kMiss});
+      }
+    }
     return nullptr;
   }
   if (access == Access::kUse) {
@@ -346,6 +360,15 @@ void Txn::DropValue(Object* object) {
   keyspace_.state_changed_ = true;
 }
 
+void Txn::TellNew(const Object* object) {
+  if (keyspace_.listening_.new_keys) Changed(object, EventClass::kNew, "new");
+}
+
+bool Txn::LooksExpired(std::string_view key) {
+  const Object* object = Known(key);
+  return object != nullptr && object->live() && object->expire_at_ms != 0 && now_ms() > object->expire_at_ms;
+}
+
 void Txn::CountLive(Object* object) {
   Keyspace::DbCounts& counts = keyspace_.counts(object->db);
   ++counts.keys;
@@ -355,6 +378,7 @@ void Txn::CountLive(Object* object) {
 
 void Txn::SetString(Object* object, std::string_view value, Encoding encoding) {
   TouchHead(object);
+  if (!object->live()) TellNew(object);
   const bool simple = object->live() && object->expire_at_ms == 0 && !object->has_rows;
   if (!simple) DropValue(object);
   if (value.size() <= kInlineBytesMax) {
@@ -382,6 +406,7 @@ char* Txn::EditString(Object* object, size_t size, Encoding encoding) {
   CHECK(size <= kInlineBytesMax && !(object->live() && object->has_rows));
   TouchHead(object);
   const bool fresh = !object->live();
+  if (fresh) TellNew(object);
   const size_t old_size = fresh ? 0 : object->value_size;
   if (fresh) object->expire_at_ms = 0;
   char* bytes = keyspace_.hot_.ResizeString(object, size);
@@ -403,6 +428,7 @@ void Txn::NewRows(Object* object, ObjectType type) {
 
 void Txn::MakeRows(Object* object, ObjectType type) {
   TouchHead(object);
+  if (!object->live()) TellNew(object);
   DropValue(object);
   NewRows(object, type);
 }
@@ -472,6 +498,7 @@ void Txn::Move(Object* from, Object* to) {
   TouchHead(to);
   DropValue(to);
   keyspace_.hot_.BecomeAbsent(to);
+  TellNew(to);
   // Reads under way belong to the object that was asked for: their answers come to nothing.
   if (from->has_rows) from->rows->loads.clear();
   // The rows hang on the object id, so that they stay where they are.
@@ -485,7 +512,44 @@ void Txn::Move(Object* from, Object* to) {
 }
 
 void Txn::Changed(const Object* object, EventClass event_class, const char* name) {
-  if (keyspace_.listening_) keyspace_.events_.push_back({db_, std::string(object->key()), name, event_class});
+  if (keyspace_.listening_.changes)
+    keyspace_.events_.push_back({db_, std::string(object->key()), name, event_class});
+}
+
+// ---- Databases ----
+
+void Txn::RememberDatabases() {
+  if (databases_before_.has_value()) return;
+  databases_before_ = {keyspace_.physical_, keyspace_.state_, keyspace_.databases_changed_};
+}
+
+Status Txn::FlushDb(int db) {
+  RememberDatabases();
+  return keyspace_.FlushDb(db);
+}
+
+Status Txn::FlushAll() {
+  RememberDatabases();
+  return keyspace_.FlushAll();
+}
+
+void Txn::SwapDb(int a, int b) {
+  RememberDatabases();
+  keyspace_.SwapDb(a, b);
+}
+
+SnapshotView Txn::View() {
+  Keyspace& k = keyspace_;
+  const int physical = k.Physical(db_);
+  SnapshotView view(*k.store_, k.store_->TakeSnapshot(), physical, now_ms());
+  for (const Touched& touched : k.touched_) {
+    const Object* object = touched.object;
+    if (object->db != physical) continue;
+    std::optional<format::Head> head;
+    if (object->live()) head = {object->type, object->encoding, object->expire_at_ms, 0};
+    view.Overlay(object->key(), head);
+  }
+  return view;
 }
 
 namespace {

@@ -36,7 +36,15 @@ enum class EventClass : uint8_t {
   kStream,
   kExpired,
   kEvicted,
-  kNew
+  kNew,   ///< "new": comes before the event that says how
+  kMiss,  ///< "keymiss": no change
+};
+
+/// Which key events are wanted; each costs a little.
+struct ListenTo {
+  bool changes = false;
+  bool new_keys = false;  ///< "new", beside the change itself
+  bool misses = false;    ///< "keymiss", of commands that only read (Txn::TellMisses)
 };
 
 /// One change of one key, as WATCH, keyspace notifications and blocked clients want to hear of it.
@@ -115,6 +123,22 @@ class Txn {
 
   /// Tells that the command changed the key. WATCH, notifications and blocked clients listen.
   void Changed(const Object* object, EventClass event_class, const char* name);
+  /// From now on looks for keys that are not there are told, if anybody listens: the command only reads.
+  void TellMisses() { tell_misses_ = true; }
+  /// Whether there is a key whose time has come, and that nobody has removed yet. Does not remove it. May
+  /// unwind.
+  bool LooksExpired(std::string_view key);
+
+  // -- Databases
+
+  /// As Keyspace's functions of these names, but taken back with the command when it unwinds.
+  Status FlushDb(int db);
+  Status FlushAll();
+  void SwapDb(int a, int b);
+
+  /// The selected database as this command sees it, what it has changed itself included, for reads that are
+  /// to run on this thread though they are large (inside EXEC).
+  class SnapshotView View();
 
   // -- Rows
   // For objects with rows. Keys and values are any bytes; a space is ordered by memcmp.
@@ -210,11 +234,13 @@ class Txn {
   void WaitForLoading();
   bool ExpireIfDue(Object* object);
   void IndexExpiry(const Object* object, uint64_t expire_at_ms);
+  void RememberDatabases();
 
   void Touch(Object* object);
   void TouchHead(Object* object);
   void DropValue(Object* object);
   void CountLive(Object* object);
+  void TellNew(const Object* object);
   void NewRows(Object* object, ObjectType type);
   void EncodeHead(const Object* object, std::string* out) const;
   void SpreadOrPack(Object* object);
@@ -233,6 +259,14 @@ class Txn {
   size_t first_purge_ = 0;
   size_t first_head_ = 0;
   bool save_point_ = false;
+  bool tell_misses_ = false;
+  /// Where the databases were before the command changed that.
+  struct Databases {
+    std::vector<int> physical;
+    format::State state;
+    bool databases_changed;
+  };
+  std::optional<Databases> databases_before_;
   size_t rows_loaded_ = 0;  ///< by ranges from the caches, on this thread
   uint64_t hits_ = 0;       ///< counters as they were when the command began
   uint64_t misses_ = 0;

@@ -10,8 +10,12 @@
 #include <vector>
 
 #include "engine/waiter.h"
+#include "server/blocked_clients.h"
+#include "server/pubsub.h"
 #include "server/reply.h"
 #include "server/resp_parser.h"
+#include "server/transaction.h"
+#include "server/watchers.h"
 
 namespace thermocline {
 
@@ -54,12 +58,10 @@ class InputBuffer {
   size_t begin_ = 0, end_ = 0, capacity_ = 0;
 };
 
-enum class ReplyMode : uint8_t { kOn, kOff, kSkipThis, kSkipNext };
-
 /// One connection: its socket, its session, its requests and its replies. Three stages use it one after the
 /// other and share only what is named here: reading fills `requests`, executing empties them and appends to
 /// the output, writing sends what the turn has published.
-class Client final : public Waiter {
+class Client final : public Waiter, public Session {
  public:
   Client(uint64_t id, int fd, BufferPool& pool) : id(id), fd(fd), pool_(pool) {}
   ~Client() override;
@@ -73,14 +75,14 @@ class Client final : public Waiter {
   uint64_t connected_at_us = 0;
   uint64_t last_active_us = 0;
 
-  // -- Session (executing)
-  int db = 0;
-  int protocol = 2;
-  bool authenticated = false;
-  bool no_evict = false;
-  std::string name;
-  std::string user = "default";
-  ReplyMode reply_mode = ReplyMode::kOn;
+  // -- Session (executing); more of it in Session
+  std::unique_ptr<Transaction> transaction;  ///< MULTI is open
+  std::vector<WatchedKey> watched;           ///< see Watchers
+  bool watch_broken = false;                 ///< a watched key has changed
+  Subscriptions subscriptions;               ///< see PubSub
+  /// In RESP2 it cannot tell replies from messages, so that hardly any command is allowed.
+  bool only_subscribed() const { return protocol == 2 && subscriptions.any(); }
+  std::unique_ptr<Blocked> blocked;  ///< see BlockedClients
   const Command* last_command = nullptr;
   bool close_after_reply = false;  ///< no further request is executed; closed once the output is sent
   bool close_now = false;          ///< closed at the end of the turn, without sending

@@ -9,6 +9,7 @@
 
 #include "engine/snapshot.h"
 #include "engine/txn.h"
+#include "server/blocked_clients.h"
 #include "server/reply.h"
 
 namespace thermocline {
@@ -41,6 +42,10 @@ enum CommandFlag : uint32_t {
   kNoMandatoryKeys = 1 << 19,
   kProtected = 1 << 20,
   kTouchesArbitraryKeys = 1 << 21,
+  // Our own, which COMMAND does not show:
+  kInSubscribed = 1 << 22,  ///< allowed to a RESP2 connection that is subscribed to something
+  kNotQueued = 1 << 23,     ///< inside MULTI it runs at once
+  kRunsQueued = 1 << 24,    ///< EXEC: it writes if one of the queued commands does
 };
 
 /// The group of a command in COMMAND DOCS; the data type groups are ACL categories too.
@@ -95,6 +100,15 @@ struct KeySpec {
   std::string_view notes = {};
 };
 
+/// What a command that is not through yet waits for; the server takes it over after the run.
+struct Wanted {
+  std::function<void(const SnapshotView&)> job;
+  std::function<void(ReplyWriter&)> finish;
+  Object* keep = nullptr;
+  std::shared_ptr<void> prepared;
+  std::unique_ptr<Blocked> block;
+};
+
 /// Everything a handler gets. Lives for one run of the command.
 struct CommandContext {
   std::span<const std::string_view> args;  ///< args[0] is the command's name as sent; valid during the run
@@ -103,15 +117,13 @@ struct CommandContext {
   Client& client;
   Server& server;
   const Command& command;  ///< the row (of the subcommand where there is one)
+  Wanted& wanted;          ///< set by the functions below
 
   /// Asks for `job` to be run on a reader thread on a snapshot of all that was executed so far, while the
   /// connection waits and all others go on; then `finish` runs on the keyspace thread and writes the reply.
   /// The handler returns right after the call, having written nothing. `job` and `finish` own all they need
-  /// (arguments are gone by then).
-  void Offload(std::function<void(const SnapshotView&)> job, std::function<void(ReplyWriter&)> finish) {
-    offload_job = std::move(job);
-    offload_finish = std::move(finish);
-  }
+  /// (arguments are gone by then). Where offloading is not possible, both run at once.
+  void Offload(std::function<void(const SnapshotView&)> job, std::function<void(ReplyWriter&)> finish);
 
   /// The same for a long reply: `job` writes it on the reader thread, in full. What it wrote before it gives
   /// an error is dropped, and the error is the reply.
@@ -123,23 +135,25 @@ struct CommandContext {
   /// Meanwhile others may change the object: `object->rows->version` tells, when the state remembers it. Use
   /// only where ShouldOffload says so.
   void Prepare(Object* object, std::shared_ptr<void> state, std::function<void(const SnapshotView&)> job) {
-    prepare_object = object;
-    prepare_state = std::move(state);
-    offload_job = std::move(job);
+    wanted.keep = object;
+    wanted.prepared = std::move(state);
+    wanted.job = std::move(job);
   }
-  std::shared_ptr<void> prepared;  ///< nullptr: the first run
+
+  std::shared_ptr<void> prepared = nullptr;  ///< by Prepare; nullptr: the first run
+  bool can_offload = true;
+  bool can_block = true;
+
+  /// Suspends the command until one of `keys` has changed, when it runs again from its start, or until
+  /// `timeout_ms` (0: for ever) are over, when `timeout_reply` is the reply. The handler returns right after
+  /// the call, having changed and written nothing. Where blocking is not possible (inside MULTI/EXEC), the
+  /// timeout's reply is written at once.
+  void Block(std::span<const std::string_view> keys, uint64_t timeout_ms, std::string timeout_reply);
 
   /// Whether a read of so many rows should be offloaded: it is long, and offloading is possible here (inside
   /// MULTI/EXEC it is not: all must happen at one moment, so that even long reads run in place).
   bool ShouldOffload(uint64_t rows) const { return can_offload && rows > kLongReadRows; }
   static constexpr uint64_t kLongReadRows = 8192;
-  bool can_offload = true;
-
-  // What the server takes over after the run.
-  std::function<void(const SnapshotView&)> offload_job;
-  std::function<void(ReplyWriter&)> offload_finish;
-  Object* prepare_object = nullptr;
-  std::shared_ptr<void> prepare_state;
 };
 
 /// Parses, calls the engine, writes one reply. May let Unwind pass; then it is called again later with the
@@ -201,6 +215,8 @@ std::span<const Command> ListCommands();
 std::span<const Command> SetCommands();
 std::span<const Command> SortedSetCommands();
 std::span<const Command> KeyCommands();
+std::span<const Command> TransactionCommands();
+std::span<const Command> PubSubCommands();
 std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();
 std::span<const Command> ObjectCommands();

@@ -206,6 +206,9 @@ void Server::Close(Client& client) {
     client.fd = -1;
   }
   client.close_now = true;
+  DiscardTransaction(client);
+  pubsub_.UnsubscribeAll(client);
+  blocked_.Unblock(client);
   if (client.suspended()) return;  // TakeReadyClients comes back here
   for (std::vector<Client*>* list :
        {&to_read_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
@@ -218,7 +221,8 @@ void Server::Close(Client& client) {
 }
 
 void Server::CheckOutputLimit(Client& client) {
-  const OutputLimit& limit = options().output_limits[static_cast<size_t>(ClientClass::kNormal)];
+  const ClientClass of = client.subscriptions.any() ? ClientClass::kPubsub : ClientClass::kNormal;
+  const OutputLimit& limit = options().output_limits[static_cast<size_t>(of)];
   const uint64_t bytes = client.unsent_bytes();
   bool over = limit.hard_bytes > 0 && bytes > limit.hard_bytes;
   if (limit.soft_bytes > 0 && bytes > limit.soft_bytes) {

@@ -58,8 +58,15 @@ const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> arg
 std::string Server::Refusal(const Client& client, const CommandTable::Entry& entry) const {
   const uint32_t flags = entry.command->flags;
   if (!client.authenticated && (flags & kNoAuth) == 0) return "NOAUTH Authentication required.";
-  if ((flags & kWrite) != 0 && !keyspace_->writable()) {
+  if (client.transaction != nullptr && (flags & kNoMulti) != 0) {
+    return "ERR Command not allowed inside a transaction";
+  }
+  if (!keyspace_->writable() && Writes(client, entry)) {
     return "MISCONF Errors writing to the log: " + keyspace_->failure().message();
+  }
+  if (client.only_subscribed() && (flags & kInSubscribed) == 0) {
+    return "ERR Can't execute '" + entry.full_name +
+           "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
   }
   return {};
 }
@@ -89,17 +96,30 @@ Server::Step Server::ExecuteRequest(Client& client) {
     if (!error.empty()) ++entry->stats.rejected;
   }
   if (!error.empty()) {
+    if (client.transaction != nullptr) {
+      client.transaction->aborted = true;
+      if (entry != nullptr && (entry->command->flags & kRunsQueued) != 0) {
+        error = "EXECABORT Transaction discarded because of: " + error;
+        DiscardTransaction(client);
+      }
+    }
     ReplyWriter(client.output(), client.protocol).Error(error);
     FinishReply(client, nullptr, reply_from, turn_us_);
     return Step::kDone;
   }
-  const bool writes = (entry->command->flags & (kWrite | kMayReplicate)) != 0;
+  if (MustQueue(client, *entry)) {
+    client.transaction->Queue(*entry, args);
+    ReplyWriter(client.output(), client.protocol).SimpleString("QUEUED");
+    FinishReply(client, nullptr, reply_from, turn_us_);
+    return Step::kDone;
+  }
+  const bool writes = Writes(client, *entry);
   if (pause_mode_ == PauseMode::kAll || (pause_mode_ == PauseMode::kWrites && writes)) {
     client.paused = true;
     paused_.push_back(&client);
     return Step::kWait;
   }
-  if ((entry->command->flags & kWrite) != 0 && keyspace_->stalled()) {
+  if (writes && keyspace_->stalled()) {
     keyspace_->SuspendWriter(client);
     return Step::kWait;
   }
@@ -110,49 +130,69 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
                                 std::span<const std::string_view> args, size_t reply_from) {
   const uint64_t started_us = clock_.MonotonicUs();
   ReplyWriter reply(client.output(), client.protocol);
-  std::function<void(const SnapshotView&)> job;
-  std::function<void(ReplyWriter&)> finish;
-  std::shared_ptr<void> prepared;
-  Object* keep = nullptr;
+  Wanted wanted;
+  ListenToKeys();
   const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
+    if ((entry.command->flags & kReadOnly) != 0) txn.TellMisses();
     CommandContext context{.args = args,
                            .txn = txn,
                            .reply = reply,
                            .client = client,
                            .server = *this,
                            .command = *entry.command,
+                           .wanted = wanted,
                            .prepared = client.prepared};
     entry.command->handler(context);
-    if (!context.offload_job) return;
-    job = std::move(context.offload_job);
-    finish = std::move(context.offload_finish);
-    prepared = std::move(context.prepare_state);
-    keep = context.prepare_object;
   });
-  switch (ran) {
-    case Keyspace::Ran::kDone:
-      client.prepared = nullptr;
-      if (job) {
-        // When the commit before it is stalled, the command begins again afterwards.
-        if (keyspace_->Offload(client, client.db, std::move(job), keep)) {
-          client.offload_finish = std::move(finish);
-          client.prepared = std::move(prepared);
-        }
-        client.TruncateOutput(reply_from);
-        return Step::kWait;
-      }
-      break;
-    case Keyspace::Ran::kWaiting: client.TruncateOutput(reply_from); return Step::kWait;
-    case Keyspace::Ran::kFailed:
-      client.prepared = nullptr;
-      client.TruncateOutput(reply_from);
-      log_.Warning("A read failed (" + entry.full_name + "): " + keyspace_->error().message());
-      WriteError(reply, keyspace_->error());
-      break;
+  if (ran == Keyspace::Ran::kWaiting) {
+    effects_.clear();
+    client.TruncateOutput(reply_from);
+    return Step::kWait;
   }
+  client.prepared = nullptr;
+  if (ran == Keyspace::Ran::kFailed) {
+    effects_.clear();
+    client.TruncateOutput(reply_from);
+    log_.Warning("A read failed (" + entry.full_name + "): " + keyspace_->error().message());
+    WriteError(reply, keyspace_->error());
+    if ((entry.command->flags & kRunsQueued) != 0) DiscardTransaction(client);
+  } else {
+    RunEffects(&client, &reply_from);
+    if (wanted.job || wanted.block != nullptr) {
+      client.TruncateOutput(reply_from);
+      Suspend(client, wanted);
+      return Step::kWait;
+    }
+  }
+  blocked_.Unblock(client);
   client.last_command = entry.command;
   FinishReply(client, &entry, reply_from, started_us);
   return Step::kDone;
+}
+
+/// The command wants a reader thread or a changed key first; it is through when it has run again.
+void Server::Suspend(Client& client, Wanted& wanted) {
+  if (wanted.job) {
+    // When the commit before it is stalled, the command begins again afterwards.
+    if (!keyspace_->Offload(client, client.db, std::move(wanted.job), wanted.keep)) return;
+    client.offload_finish = std::move(wanted.finish);
+    client.prepared = std::move(wanted.prepared);
+    return;
+  }
+  if (client.blocked != nullptr) return;  // it keeps its place and its time
+  blocked_.Block(client, std::move(*wanted.block));
+  if (client.peer_closed) Kill(client, /*after_reply=*/false);
+}
+
+void CommandContext::Offload(std::function<void(const SnapshotView&)> job,
+                             std::function<void(ReplyWriter&)> finish) {
+  if (can_offload) {
+    wanted.job = std::move(job);
+    wanted.finish = std::move(finish);
+    return;
+  }
+  job(txn.View());
+  finish(reply);
 }
 
 void CommandContext::OffloadReply(std::function<Status(const SnapshotView&, ReplyWriter&)> job) {
@@ -178,12 +218,7 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
   std::string& output = client.output();
   const bool failed = output.size() > reply_from && output[reply_from] == '-';
   if (failed) CountError(std::string_view(output).substr(reply_from + 1));
-  if (entry != nullptr) {
-    ++stats_.commands_processed;
-    ++entry->stats.calls;
-    entry->stats.us += clock_.MonotonicUs() - started_us;
-    if (failed) ++entry->stats.failed;
-  }
+  if (entry != nullptr) CountCall(*entry, clock_.MonotonicUs() - started_us, failed);
   switch (client.reply_mode) {
     case ReplyMode::kOn: ++client.turn_replies; return;
     case ReplyMode::kOff: break;
@@ -193,6 +228,13 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
     case ReplyMode::kSkipThis: client.reply_mode = ReplyMode::kOn; break;
   }
   client.TruncateOutput(reply_from);
+}
+
+void Server::CountCall(const CommandTable::Entry& entry, uint64_t us, bool failed) {
+  ++stats_.commands_processed;
+  ++entry.stats.calls;
+  entry.stats.us += us;
+  if (failed) ++entry.stats.failed;
 }
 
 void Server::CountError(std::string_view reply) {

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "encoding/numbers.h"
+#include "server/notifications.h"
 
 namespace thermocline {
 namespace {
@@ -89,6 +90,15 @@ Status SetOutputLimits(ServerOptions& options, std::span<const std::string> word
     options.output_limits[index] = limit;
   }
   return {};
+}
+
+std::vector<std::string> GetNotify(const ServerOptions& options) {
+  return {NotifyLetters(options.notify_keyspace_events)};
+}
+
+Status SetNotify(ServerOptions& options, std::span<const std::string> words) {
+  if (words.size() == 1 && ParseNotifyFlags(words[0], &options.notify_keyspace_events)) return {};
+  return {Code::kInvalid, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."};
 }
 
 // ---------------------------------------------------------------- checks
@@ -202,6 +212,10 @@ constexpr OptionRow kRows[] = {
     {"appendonly", "", Change::kLive, BoolField{&O::appendonly}, "Only `yes`: every write is logged.",
      CheckAppendonly},
     {"save", "", Change::kLive, StringField{&O::save}, "Only `\"\"`: there are no save points.", CheckSave},
+    {"notify-keyspace-events", "", Change::kLive, WordsField{GetNotify, SetNotify},
+     "Which key events are published to subscribers, as letters: K, E (channels by key, by event), "
+     "g$lshzxetd (kinds; A: "
+     "all of them), n (new keys), m (misses); `\"\"`: none."},
     {"enable-debug-command", "", Change::kAtStart, Enum<&O::enable_debug_command>(kDebugCommand),
      "Who may call DEBUG: `no` one, `yes` everyone, `local` clients on this machine."},
     {"rocksdb-write-buffer-size", "", Change::kAtStart,

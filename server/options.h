@@ -74,6 +74,8 @@ struct ServerOptions {
   int64_t zset_listpack_entries_max = 128;
   int64_t zset_listpack_value_max = 64;
 
+  uint32_t notify_keyspace_events = 0;  ///< NotifyFlag bits
+
   // Durability.
   SyncMode appendfsync = SyncMode::kEverySecond;
   bool appendonly = true;

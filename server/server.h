@@ -12,12 +12,15 @@
 
 #include "engine/clock.h"
 #include "engine/keyspace.h"
+#include "server/blocked_clients.h"
 #include "server/client.h"
 #include "server/command_table.h"
 #include "server/config.h"
 #include "server/log.h"
+#include "server/pubsub.h"
 #include "server/rate.h"
 #include "server/ready_set.h"
+#include "server/watchers.h"
 
 namespace thermocline {
 
@@ -35,6 +38,9 @@ struct ServerStats {
   uint64_t output_limit_closes = 0;
   std::unordered_map<std::string, uint64_t> errors_by_code;  ///< "WRONGTYPE" -> count
 };
+
+struct CommandContext;
+struct Wanted;
 
 enum class PauseMode : uint8_t { kNone, kWrites, kAll };
 
@@ -75,6 +81,28 @@ class Server {
   void Pause(PauseMode mode, uint64_t until_us);
   void Unpause();
   PauseMode pause_mode() const { return pause_mode_; }
+
+  // -- Between commands and between clients (sessions.cc)
+
+  Watchers& watchers() { return watchers_; }
+  BlockedClients& blocked() { return blocked_; }
+  PubSub& pubsub() { return pubsub_; }
+  /// Has `effect` done once the running command is through: what it does outside the keyspace to others, and
+  /// what must not happen twice. An unwound command's effects are forgotten with it.
+  void AfterRun(std::function<void()> effect) { effects_.push_back(std::move(effect)); }
+  /// Sends a message to all who listen to the channel, once the running command is through. Returns to how
+  /// many.
+  size_t PublishMessage(std::string_view channel, std::string_view message, bool shard);
+  /// The body of EXEC: runs what is queued, and closes the transaction.
+  void RunQueued(CommandContext& exec);
+  void DiscardTransaction(Client& client);
+  /// Whether a key that the client watches has changed, or its time has come meanwhile. May unwind.
+  bool WatchBroken(Txn& txn, Client& client) const;
+  /// Marks what FLUSHDB, FLUSHALL or SWAPDB does to watched and awaited keys of two databases (-1: of all).
+  /// May unwind: to be called before the change.
+  void DatabasesWillChange(Txn& txn, int a, int b);
+  /// Ends the wait of a blocked client with this reply; it goes on with its next request.
+  void EndBlocking(Client& client, std::string_view reply);
 
   /// BGSAVE. Errors: a text for the client.
   Status StartCheckpoint();
@@ -130,6 +158,7 @@ class Server {
 
   // The loop and the turn (turn.cc).
   void Turn();
+  int SleepMs() const;
   void TakeReadyClients();
   void ReadClients();
   void ExecuteClients();
@@ -140,8 +169,8 @@ class Server {
   void FailTurn(std::vector<Client*>& clients);
   void CloseDoomed();
   bool HasWork() const {
-    return !runnable_.empty() || !to_read_.empty() || !doomed_.empty() || housekeeping_ ||
-           (keyspace_->pending() && !keyspace_->stalled());
+    return !runnable_.empty() || !to_read_.empty() || !doomed_.empty() || !turn_clients_.empty() ||
+           housekeeping_ || (keyspace_->pending() && !keyspace_->stalled());
   }
   void Cron();
 
@@ -152,11 +181,24 @@ class Server {
                   size_t reply_from);
   const CommandTable::Entry* Resolve(std::span<const std::string_view> args, std::string* error) const;
   std::string Refusal(const Client& client, const CommandTable::Entry& entry) const;
+  bool Writes(const Client& client, const CommandTable::Entry& entry) const;
+  bool MustQueue(const Client& client, const CommandTable::Entry& entry) const;
+  void Suspend(Client& client, Wanted& wanted);
+  void CountCall(const CommandTable::Entry& entry, uint64_t us, bool failed);
   void CountError(std::string_view reply);
   void FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us);
   void AddToTurn(Client& client);
   void MakeRunnable(Client& client);
   ParseLimits Limits(const Client& client) const;
+
+  // Between clients (sessions.cc).
+  void ListenToKeys();
+  void DispatchKeyEvents();
+  void Notify(const KeyEvent& event);
+  void RunEffects(Client* client, size_t* reply_from);
+  void Push(Client& client, std::string_view message);
+  void ServeBlocked();
+  void EndExpiredBlocking();
 
   // Connections (connections.cc).
   void Accepted(int fd, bool unix_socket);
@@ -176,6 +218,14 @@ class Server {
   Cursors cursors_;
   std::string run_id_;
   uint64_t started_at_us_ = 0;
+
+  Watchers watchers_;
+  BlockedClients blocked_;
+  PubSub pubsub_;
+  std::vector<std::function<void()>> effects_;  ///< of the command that runs
+  Client* running_ = nullptr;                   ///< whose effects are being done,
+  size_t* running_reply_from_ = nullptr;        ///<   and where its reply begins: messages come before it
+  bool serving_ = false;
 
   std::list<std::unique_ptr<Client>> clients_;
   std::unordered_map<uint64_t, std::list<std::unique_ptr<Client>>::iterator> by_id_;

@@ -41,7 +41,7 @@ int Server::Run() {
     std::span<const ReadySet::Event> events = ready_set_.Poll();
     const bool idle = events.empty() && !HasWork() && !network_->woken.load(std::memory_order_relaxed);
     if (idle) {
-      network_->Sleep(keyspace_->stalled() ? kStallRetryMs : 0);
+      network_->Sleep(SleepMs());
       events = ready_set_.Poll();
     }
     network_->woken.store(false);
@@ -62,10 +62,23 @@ int Server::Run() {
         if (client.close_now || client.close_after_reply) doomed_.push_back(&client);
       }
       if (event.hung_up && client.suspended()) client.end_of_stream = true;
+      // It will not take its element, which stays for another.
+      if (event.peer_closed && client.blocked != nullptr) Kill(client, /*after_reply=*/false);
     }
     Turn();
   }
   return 0;
+}
+
+/// How long to sleep when there is nothing to do; 0: until something happens.
+int Server::SleepMs() const {
+  if (keyspace_->stalled()) return kStallRetryMs;
+  const uint64_t deadline_us = blocked_.next_deadline_us();
+  if (deadline_us == 0) return 0;
+  const uint64_t now_us = clock_.MonotonicUs();
+  constexpr uint64_t kLongestMs = 1000;
+  return deadline_us <= now_us ? 1
+                               : static_cast<int>(std::min(kLongestMs, (deadline_us - now_us) / 1000 + 1));
 }
 
 void Server::Turn() {
@@ -80,11 +93,15 @@ void Server::Turn() {
     if (keyspace_->TryRecover()) log_.Notice("The store is writable again");
   }
   TakeReadyClients();
+  EndExpiredBlocking();
   ReadClients();
   ExecuteClients();
   CommitAndPublish();
   CloseDoomed();
+  ListenToKeys();
   housekeeping_ = keyspace_->Housekeeping();
+  RunEffects(nullptr, nullptr);  // what has expired
+  if (blocked_.has_ready()) ServeBlocked();
 }
 
 void Server::TakeReadyClients() {
@@ -176,8 +193,10 @@ void Server::ExecuteClient(Client& client) {
     }
     if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax)
       return MakeRunnable(client);
-    if (ExecuteRequest(client) == Step::kWait) return;
-    client.NextRequest();
+    const Step step = ExecuteRequest(client);
+    if (step == Step::kDone) client.NextRequest();
+    if (blocked_.has_ready()) ServeBlocked();
+    if (step == Step::kWait) return;
   }
   if (!client.protocol_error().empty()) {
     ++stats_.protocol_errors;

@@ -32,7 +32,10 @@ CommandNames FullNames(const CommandTable& table) {
 
 std::string FlagLetters(const Client& client) {
   std::string flags;
-  if (client.suspended()) flags += 'b';
+  if (client.subscriptions.any()) flags += 'P';
+  if (client.transaction != nullptr) flags += 'x';
+  if (client.suspended() || client.blocked != nullptr) flags += 'b';
+  if (client.watch_broken) flags += 'd';
   if (client.close_after_reply) flags += 'c';
   if (client.close_now) flags += 'A';
   if (client.unix_socket) flags += 'U';
@@ -63,14 +66,15 @@ void AppendClient(std::string& out, const Client& client, uint64_t now_us, const
   AppendField(out, "idle", (now_us - std::min(now_us, client.last_active_us)) / 1000000);
   AppendField(out, "flags", FlagLetters(client));
   AppendField(out, "db", static_cast<uint64_t>(client.db));
-  AppendField(out, "sub", "0");
-  AppendField(out, "psub", "0");
-  AppendField(out, "ssub", "0");
-  AppendField(out, "multi", "-1");
+  AppendField(out, "sub", client.subscriptions.channels.size());
+  AppendField(out, "psub", client.subscriptions.patterns.size());
+  AppendField(out, "ssub", client.subscriptions.shard_channels.size());
+  AppendField(out, "multi",
+              client.transaction == nullptr ? "-1" : std::to_string(client.transaction->commands().size()));
   AppendField(out, "qbuf", query_bytes);
   AppendField(out, "qbuf-free", client.input_capacity() - std::min(query_bytes, client.input_capacity()));
   AppendField(out, "argv-mem", "0");
-  AppendField(out, "multi-mem", "0");
+  AppendField(out, "multi-mem", client.transaction == nullptr ? 0 : client.transaction->memory_bytes());
   AppendField(out, "rbs", client.output_size());
   AppendField(out, "rbp", client.output_size());
   AppendField(out, "obl", client.unsent_bytes());
@@ -106,8 +110,10 @@ std::optional<ClientType> ParseType(std::string_view name) {
   return std::nullopt;
 }
 
-/// Until there is replication and pub/sub, all are normal.
-ClientType TypeOf(const Client&) { return ClientType::kNormal; }
+/// There are no replicas yet.
+ClientType TypeOf(const Client& client) {
+  return client.subscriptions.any() ? ClientType::kPubSub : ClientType::kNormal;
+}
 
 void ReplyUnknownType(CommandContext& c, std::string_view name) {
   c.reply.Error("ERR Unknown client type '" + std::string(name.substr(0, 128)) + "'");
@@ -232,7 +238,13 @@ void ClientKill(CommandContext& c) {
   int64_t killed = 0;
   for (Client* client : ClientsById(c.server)) {
     if (!filter.Matches(*client) || (client == &c.client && filter.skip_me)) continue;
-    c.server.Kill(*client, /*after_reply=*/client == &c.client);
+    if (client == &c.client) {
+      c.server.Kill(*client, /*after_reply=*/true);
+    } else {
+      c.server.AfterRun([&server = c.server, id = client->id] {
+        if (Client* doomed = server.FindClient(id)) server.Kill(*doomed, /*after_reply=*/false);
+      });
+    }
     ++killed;
   }
   if (!old_form) return c.reply.Integer(killed);
@@ -296,7 +308,17 @@ void ClientUnblock(CommandContext& c) {
   }
   int64_t id;
   if (!ParseInt64(c.args[2], &id)) return c.reply.Error(error_text::kNotInteger);
-  c.reply.Integer(0);  // no command blocks yet, but for reads from disk, which end by themselves
+  // Reads from disk end by themselves: only waiting for keys or for time can be cut short.
+  const bool error = c.args.size() == 4 && EqualIgnoreCase(c.args[3], "error");
+  const Client* client = id > 0 ? c.server.FindClient(static_cast<uint64_t>(id)) : nullptr;
+  if (client == nullptr || client->blocked == nullptr || client->suspended()) return c.reply.Integer(0);
+  c.server.AfterRun([&server = c.server, id = client->id, error] {
+    Client* waiting = server.FindClient(id);
+    if (waiting == nullptr || waiting->blocked == nullptr || waiting->suspended()) return;
+    server.EndBlocking(*waiting, error ? "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
+                                       : std::string(waiting->blocked->timeout_reply));
+  });
+  c.reply.Integer(1);
 }
 
 constexpr std::string_view kHelp[] = {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string_view>
 
@@ -28,6 +29,35 @@ inline bool ReadInteger(CommandContext& context, std::string_view text, int64_t*
   if (ParseInt64(text, value)) return true;
   context.reply.Error(error_text::kNotInteger);
   return false;
+}
+
+/// A timeout in milliseconds, for WAIT.
+inline bool ReadTimeoutMs(CommandContext& context, std::string_view text, int64_t* milliseconds) {
+  const char* error = nullptr;
+  if (!ParseInt64(text, milliseconds)) {
+    error = "ERR timeout is not an integer or out of range";
+  } else if (*milliseconds < 0) {
+    error = "ERR timeout is negative";
+  }
+  if (error != nullptr) context.reply.Error(error);
+  return error == nullptr;
+}
+
+/// A timeout in seconds with fractions, in milliseconds, for commands that block. 0: none.
+inline bool ReadBlockTimeout(CommandContext& context, std::string_view text, uint64_t* milliseconds) {
+  long double seconds;
+  const char* error = nullptr;
+  if (!ParseLongDouble(text, &seconds)) {
+    error = "ERR timeout is not a float or out of range";
+  } else if (seconds < 0) {
+    error = "ERR timeout is negative";
+  } else if (seconds * 1000 > static_cast<long double>(INT64_MAX) - context.server.clock().WallMs()) {
+    error = "ERR timeout is out of range";
+  } else {
+    *milliseconds = static_cast<uint64_t>(std::ceil(seconds * 1000));
+  }
+  if (error != nullptr) context.reply.Error(error);
+  return error == nullptr;
 }
 
 /// The number of a database that exists.

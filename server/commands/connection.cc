@@ -17,6 +17,11 @@ constexpr std::string_view kWrongPassword = "WRONGPASS invalid username-password
 
 void Ping(CommandContext& c) {
   if (c.args.size() > 2) return c.reply.Error("ERR wrong number of arguments for 'ping' command");
+  if (c.client.only_subscribed()) {  // in the form of a message
+    c.reply.ArrayHeader(2);
+    c.reply.Bulk("pong");
+    return c.reply.Bulk(c.args.size() == 2 ? c.args[1] : "");
+  }
   if (c.args.size() == 2) return c.reply.Bulk(c.args[1]);
   c.reply.SimpleString("PONG");
 }
@@ -29,6 +34,8 @@ void Quit(CommandContext& c) {
 }
 
 void Reset(CommandContext& c) {
+  c.server.DiscardTransaction(c.client);
+  c.server.pubsub().UnsubscribeAll(c.client);
   c.client.ResetSession();
   c.client.authenticated = c.server.options().requirepass.empty();
   c.client.user = "default";
@@ -172,7 +179,7 @@ std::span<const Command> ConnectionCommands() {
        "Agrees on a protocol version, and authenticates and names the connection on the way.", Hello},
       {"ping",
        -1,
-       kFast,
+       kFast | kInSubscribed,
        kConnection,
        "1.0.0",
        "O(1)",
@@ -180,8 +187,10 @@ std::span<const Command> ConnectionCommands() {
        Ping,
        {},
        kPingTips},
-      {"quit", -1, kAlways, kConnection, "1.0.0", "O(1)", "Closes the connection.", Quit},
-      {"reset", 1, kAlways, kConnection, "6.2.0", "O(1)", "Makes the connection as good as new.", Reset},
+      {"quit", -1, kAlways | kInSubscribed | kNotQueued, kConnection, "1.0.0", "O(1)",
+       "Closes the connection.", Quit},
+      {"reset", 1, kAlways | kInSubscribed | kNotQueued, kConnection, "6.2.0", "O(1)",
+       "Makes the connection as good as new.", Reset},
       {"select", 2, kLoading | kStale | kFast, kConnection, "1.0.0", "O(1)",
        "Chooses the connection's database.", Select},
   };

@@ -33,13 +33,15 @@ bool FlushArgumentsFit(CommandContext& c) {
 
 void FlushDb(CommandContext& c) {
   if (!FlushArgumentsFit(c)) return;
-  if (Status s = c.server.keyspace().FlushDb(c.client.db); !s.ok()) return WriteError(c.reply, s);
+  c.server.DatabasesWillChange(c.txn, c.client.db, c.client.db);
+  if (Status s = c.txn.FlushDb(c.client.db); !s.ok()) return WriteError(c.reply, s);
   c.reply.Ok();
 }
 
 void FlushAll(CommandContext& c) {
   if (!FlushArgumentsFit(c)) return;
-  if (Status s = c.server.keyspace().FlushAll(); !s.ok()) return WriteError(c.reply, s);
+  c.server.DatabasesWillChange(c.txn, -1, -1);
+  if (Status s = c.txn.FlushAll(); !s.ok()) return WriteError(c.reply, s);
   c.reply.Ok();
 }
 
@@ -53,7 +55,8 @@ void SwapDb(CommandContext& c) {
   }
   const int databases = c.server.keyspace().databases();
   if (a < 0 || a >= databases || b < 0 || b >= databases) return c.reply.Error(error_text::kDbIndex);
-  c.server.keyspace().SwapDb(static_cast<int>(a), static_cast<int>(b));
+  if (a != b) c.server.DatabasesWillChange(c.txn, static_cast<int>(a), static_cast<int>(b));
+  c.txn.SwapDb(static_cast<int>(a), static_cast<int>(b));
   c.reply.Ok();
 }
 
@@ -168,7 +171,14 @@ void BgSave(CommandContext& c) {
   // SCHEDULE waits for a rewrite of the log in Redis; here there is none to wait for.
   const bool schedule = c.args.size() == 2 && EqualIgnoreCase(c.args[1], "schedule");
   if (c.args.size() > 1 && !schedule) return c.reply.Error(error_text::kSyntax);
-  if (Status s = c.server.StartCheckpoint(); !s.ok()) return c.reply.Error("ERR " + s.message());
+  // Inside EXEC nothing may be committed yet: the checkpoint is made right after it.
+  if (!c.can_offload && !c.server.checkpoint_running()) {
+    c.server.AfterRun([&server = c.server] {
+      if (Status s = server.StartCheckpoint(); !s.ok()) server.log().Warning("BGSAVE: " + s.message());
+    });
+  } else if (Status s = c.server.StartCheckpoint(); !s.ok()) {
+    return c.reply.Error("ERR " + s.message());
+  }
   c.reply.SimpleString("Background saving started");
 }
 

@@ -222,7 +222,7 @@ TEST_F(KeyspaceTest, UnwindingTakesEverythingBack) {
   Collect("rows", 1000);
   Collect("rows2", 1000);
   GoCold();
-  keyspace->Listen(true);
+  keyspace->Listen({.changes = true});
   for (const char* key : {"b", "c", "d", "e", "f", "g"}) EXPECT_EQ(Get(key), "old");
   Run([&](Txn& txn) { EXPECT_NE(txn.Find("rows"), nullptr); });
   // An earlier command of the turn writes some of the objects too.
@@ -476,7 +476,7 @@ class ExpiryTest : public KeyspaceTest {
 
 TEST_F(ExpiryTest, KeysAreGoneOnceTheirTimeHasPassed) {
   keyspace->SetActiveExpiry(false);
-  keyspace->Listen(true);
+  keyspace->Listen({.changes = true});
   Set("a", "1", now() + 100);
   clock.AdvanceMs(100);
   EXPECT_EQ(Get("a"), "1");
@@ -631,7 +631,7 @@ TEST_F(KeyspaceTest, EventsOnlyForThoseWhoListen) {
   Set("a", "1");
   Commit();
   EXPECT_TRUE(keyspace->TakeEvents().empty());
-  keyspace->Listen(true);
+  keyspace->Listen({.changes = true});
   Set("b", "1", 0, 3);
   Commit();
   const std::vector<KeyEvent> events = keyspace->TakeEvents();

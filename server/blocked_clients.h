@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "server/watchers.h"
+
+namespace thermocline {
+
+/// What a client whose command blocks waits for. The request stays the client's current one, and is run again
+/// from its start when a key that it waits for has changed.
+struct Blocked {
+  std::vector<DbKey> keys;    ///< each once; none: it only waits for its time (WAIT)
+  uint64_t deadline_us = 0;   ///< monotonic; 0: never
+  std::string timeout_reply;  ///< in the protocol of the client
+};
+
+/// Clients in blocking commands: BLPOP and its kin. Each key has a queue, first come first served.
+/// Invariant: a client is in the queues of exactly the keys of Client::blocked. Keyspace thread.
+class BlockedClients {
+ public:
+  bool empty() const { return by_key_.empty(); }
+  size_t count() const { return count_; }
+  void Block(Client& client, Blocked blocked);
+  /// Takes the client out of all queues.
+  void Unblock(Client& client);
+
+  /// The key has changed: its clients are to be tried.
+  void Changed(const DbKey& key);
+  /// All keys of these databases.
+  void DatabasesChanged(int a, int b);
+  bool has_ready() const { return !ready_.empty(); }
+  /// The next key to be tried, in the order of the changes.
+  std::optional<DbKey> TakeReady();
+  /// Who waits for the key, in their order.
+  std::vector<Client*> WaitingFor(const DbKey& key) const;
+
+  /// Of the clients whose time is over, the one that has waited longest; or nullptr.
+  Client* Expired(uint64_t now_us) const;
+  void Postpone(Client& client, uint64_t deadline_us);
+  /// 0: none.
+  uint64_t next_deadline_us() const { return deadlines_.empty() ? 0 : deadlines_.begin()->first; }
+
+ private:
+  std::unordered_map<DbKey, std::list<Client*>, DbKeyHash> by_key_;
+  std::set<std::pair<uint64_t, Client*>> deadlines_;
+  std::vector<DbKey> ready_;  ///< each once
+  size_t ready_next_ = 0;
+  size_t count_ = 0;
+};
+
+}  // namespace thermocline

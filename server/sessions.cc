@@ -1,0 +1,250 @@
+// What holds between commands and between clients: transactions, blocked clients, messages. All of it hears
+// of changed keys from one place, the keyspace's key events (DispatchKeyEvents).
+
+#include <algorithm>
+
+#include "server/error_reply.h"
+#include "server/notifications.h"
+#include "server/server.h"
+
+namespace thermocline {
+
+// ---- Key events ----
+
+/// Keys are reported only while somebody would hear of them.
+void Server::ListenToKeys() {
+  const uint32_t notify = options().notify_keyspace_events;
+  keyspace_->Listen({.changes = notify != 0 || !watchers_.empty() || !blocked_.empty(),
+                     .new_keys = (notify & kNotifyNew) != 0,
+                     .misses = (notify & kNotifyMiss) != 0});
+}
+
+void Server::DispatchKeyEvents() {
+  if (!keyspace_->has_events()) return;
+  for (KeyEvent& event : keyspace_->TakeEvents()) {
+    if (options().notify_keyspace_events != 0) Notify(event);
+    if (event.event_class == EventClass::kMiss) continue;
+    const DbKey key{event.db, std::move(event.key)};
+    watchers_.Changed(key);
+    blocked_.Changed(key);
+  }
+}
+
+void Server::Notify(const KeyEvent& event) {
+  const uint32_t wanted = options().notify_keyspace_events;
+  if ((wanted & NotifyFlagOf(event.event_class)) == 0) return;
+  const std::string at = std::to_string(event.db) + "__:";
+  const auto publish = [this](const std::string& channel, std::string_view message) {
+    pubsub_.Publish(channel, /*shard=*/false, [&](Client& to, const std::string* pattern) {
+      Push(to, PubSubMessage(to.protocol, channel, message, pattern, /*shard=*/false));
+    });
+  };
+  if ((wanted & kNotifyKeyspace) != 0) publish("__keyspace@" + at + event.key, event.name);
+  if ((wanted & kNotifyKeyevent) != 0) publish("__keyevent@" + at + event.name, event.key);
+}
+
+void Server::DatabasesWillChange(Txn& txn, int a, int b) {
+  const int before = txn.db();
+  std::vector<DbKey> keys;
+  const auto add = [&](int db, int other) {
+    for (DbKey& key : watchers_.KeysOf(db, other)) keys.push_back(std::move(key));
+  };
+  if (a < 0) {
+    for (int db = 0; db < keyspace_->databases(); ++db) add(db, db);
+  } else {
+    add(a, b);
+  }
+  // A key that exists neither before nor after does not change.
+  std::erase_if(keys, [&](const DbKey& key) {
+    const auto exists = [&](int db) {
+      txn.Select(db);
+      return txn.Find(key.key, Txn::Access::kPeek) != nullptr;
+    };
+    if (a == b) return !exists(key.db);
+    const bool here = exists(key.db), there = exists(key.db == a ? b : a);
+    return !here && !there;
+  });
+  txn.Select(before);
+  AfterRun([this, keys = std::move(keys), a, b] {
+    for (const DbKey& key : keys) watchers_.Changed(key);
+    if (a != b) blocked_.DatabasesChanged(a, b);
+  });
+}
+
+// ---- Messages ----
+
+size_t Server::PublishMessage(std::string_view channel, std::string_view message, bool shard) {
+  AfterRun([this, channel = std::string(channel), message = std::string(message), shard] {
+    pubsub_.Publish(channel, shard, [&](Client& to, const std::string* pattern) {
+      Push(to, PubSubMessage(to.protocol, channel, message, pattern, shard));
+    });
+  });
+  return pubsub_.Receivers(channel, shard);
+}
+
+/// Appends a message to what the client gets with this turn. A client's own message comes before the reply of
+/// the command that caused it.
+void Server::Push(Client& client, std::string_view message) {
+  if (client.fd < 0 || client.close_now) return;
+  if (&client == running_) {
+    client.output().insert(*running_reply_from_, message);
+    *running_reply_from_ += message.size();
+    return;
+  }
+  // One whose replies are held back by a stalled commit gets the message with them.
+  if (!client.held) AddToTurn(client);
+  client.output().append(message);
+}
+
+void Server::RunEffects(Client* client, size_t* reply_from) {
+  if (effects_.empty() && !keyspace_->has_events()) return;
+  running_ = client;
+  running_reply_from_ = reply_from;
+  DispatchKeyEvents();
+  std::vector<std::function<void()>> effects;
+  effects.swap(effects_);
+  for (const std::function<void()>& effect : effects) effect();
+  running_ = nullptr;
+  running_reply_from_ = nullptr;
+}
+
+// ---- Transactions ----
+
+bool Server::MustQueue(const Client& client, const CommandTable::Entry& entry) const {
+  return client.transaction != nullptr && (entry.command->flags & kNotQueued) == 0;
+}
+
+bool Server::Writes(const Client& client, const CommandTable::Entry& entry) const {
+  if ((entry.command->flags & kRunsQueued) != 0)
+    return client.transaction != nullptr && client.transaction->writes();
+  return (entry.command->flags & (kWrite | kMayReplicate)) != 0;
+}
+
+void Server::DiscardTransaction(Client& client) {
+  client.transaction = nullptr;
+  watchers_.Unwatch(client);
+}
+
+bool Server::WatchBroken(Txn& txn, Client& client) const {
+  if (client.watch_broken) return true;
+  const int before = txn.db();
+  bool broken = false;
+  for (const WatchedKey& watched : client.watched) {
+    if (watched.was_expired) continue;
+    txn.Select(watched.key.db);
+    // Its time has come, and nobody has met it since: the look itself removes it, and tells.
+    broken |= txn.LooksExpired(watched.key.key);
+  }
+  txn.Select(before);
+  return broken;
+}
+
+void Server::RunQueued(CommandContext& exec) {
+  Client& client = exec.client;
+  Transaction& transaction = *client.transaction;
+  // Run again after a cold read, it begins with the session that it began with before.
+  if (transaction.session_before.has_value()) {
+    static_cast<Session&>(client) = *transaction.session_before;
+  } else {
+    transaction.session_before = client;
+  }
+  struct Done {
+    const CommandTable::Entry* entry;
+    uint64_t us;
+    size_t reply_from;
+  };
+  std::vector<Done> done;
+  done.reserve(transaction.commands().size());
+  std::string& out = client.output();
+  exec.reply.ArrayHeader(transaction.commands().size());
+  Wanted nothing;
+  for (const Transaction::Queued& queued : transaction.commands()) {
+    exec.txn.Select(client.db);
+    ReplyWriter reply(out, client.protocol);
+    done.push_back({queued.entry, clock_.MonotonicUs(), out.size()});
+    CommandContext context{.args = queued.args,
+                           .txn = exec.txn,
+                           .reply = reply,
+                           .client = client,
+                           .server = *this,
+                           .command = *queued.entry->command,
+                           .wanted = nothing,
+                           .can_offload = false,
+                           .can_block = false};
+    queued.entry->command->handler(context);
+    done.back().us = clock_.MonotonicUs() - done.back().us;
+  }
+  // Nothing unwinds from here on.
+  for (const Done& one : done) {
+    const bool failed = one.reply_from < out.size() && out[one.reply_from] == '-';
+    if (failed) CountError(std::string_view(out).substr(one.reply_from + 1));
+    CountCall(*one.entry, one.us, failed);
+  }
+  DiscardTransaction(client);
+}
+
+// ---- Blocked clients ----
+
+void CommandContext::Block(std::span<const std::string_view> keys, uint64_t timeout_ms,
+                           std::string timeout_reply) {
+  if (!can_block) {
+    reply.buffer() += timeout_reply;
+    return;
+  }
+  auto block = std::make_unique<Blocked>();
+  for (const std::string_view key : keys) {
+    DbKey wanted{client.db, std::string(key)};
+    if (std::find(block->keys.begin(), block->keys.end(), wanted) == block->keys.end()) {
+      block->keys.push_back(std::move(wanted));
+    }
+  }
+  if (timeout_ms > 0) block->deadline_us = server.clock().MonotonicUs() + timeout_ms * 1000;
+  block->timeout_reply = std::move(timeout_reply);
+  wanted.block = std::move(block);
+}
+
+/// Runs the commands of clients that wait for keys that have changed, in the order in which the keys changed
+/// and the clients came. After each command, so that nobody gets in between.
+void Server::ServeBlocked() {
+  if (serving_ || pause_mode_ != PauseMode::kNone || keyspace_->stalled()) return;
+  serving_ = true;
+  while (const std::optional<DbKey> key = blocked_.TakeReady()) {
+    for (Client* client : blocked_.WaitingFor(*key)) {
+      if (!keyspace_->MayExist(key->db, key->key)) break;
+      // One that is reading from disk is run again when it has read.
+      if (client->blocked == nullptr || client->suspended() || client->close_now) continue;
+      std::string ignored;
+      const CommandTable::Entry* entry = Resolve(client->request(), &ignored);
+      AddToTurn(*client);
+      if (RunCommand(*client, *entry, client->request(), client->output().size()) == Step::kWait) continue;
+      client->NextRequest();
+      MakeRunnable(*client);
+    }
+  }
+  serving_ = false;
+}
+
+void Server::EndBlocking(Client& client, std::string_view reply) {
+  AddToTurn(client);
+  const size_t reply_from = client.output().size();
+  client.output().append(reply);
+  blocked_.Unblock(client);
+  std::string ignored;
+  FinishReply(client, Resolve(client.request(), &ignored), reply_from, turn_us_);
+  client.NextRequest();
+  MakeRunnable(client);
+}
+
+void Server::EndExpiredBlocking() {
+  // While a commit is stalled their earlier replies may be held back; they can wait that long.
+  if (keyspace_->stalled()) return;
+  while (Client* client = blocked_.Expired(turn_us_)) {
+    if (client->suspended()) {
+      blocked_.Postpone(*client, turn_us_ + 1000);
+      continue;
+    }
+    EndBlocking(*client, std::string(client->blocked->timeout_reply));
+  }
+}
+
+}  // namespace thermocline

@@ -6,8 +6,10 @@
 
 Several writers, each with its own keys and one connection, send pipelines and know what every reply promised. A
 connection's writes are in the log in their order. So after a restart a writer's keys must be in the state after its
-first n commands, with n between what was acknowledged and what was sent; one n for all its keys. DBSIZE must be
-what a full SCAN finds. A third of the kills hit the server again while it is starting.
+first n commands, with n between what was acknowledged and what was sent; one n for all its keys. A MULTI/EXEC counts
+as one command, so that half of a transfer between accounts is a state that never was. The counts of collections
+(LLEN and so on) must be what is in them, and DBSIZE what a full SCAN finds. A third of the kills hit the server
+again while it is starting.
 """
 
 import argparse
@@ -28,8 +30,9 @@ NEW_KEYS_MAX = 15000  # keys that a writer writes once
 class Writer:
     """Writes until the connection breaks, then compares what is there with what it knows.
 
-    `acked`: key -> (value, expire_at) after the last acknowledged command; a deleted key is absent. `pending`: the
-    commands whose reply has not come, each as the list of (key, its state afterwards).
+    `acked`: key -> (value, expire_at) after the last acknowledged command; a deleted key is absent. The value of a
+    collection is a tuple (list), frozenset (set) or dict (hash; sorted set: member -> score). `pending`: the commands
+    whose reply has not come, each as the list of (key, its state afterwards).
     """
 
     def __init__(self, number, seed):
@@ -53,7 +56,92 @@ class Writer:
     def key(self, kind):
         return b"%s%s%d" % (self.prefix, kind, self.r.randrange(POOL))
 
-    def next_command(self):
+    def next_request(self):
+        """Returns (commands, effects, the reply that the last one must give or None)."""
+        kind = self.r.random()
+        if kind < 0.45:
+            args, effects, reply = self.collection_command()
+        elif kind < 0.55:
+            return self.transfer()
+        else:
+            args, effects, reply = self.string_command()
+        return [args], effects, reply
+
+    def transfer(self):
+        """Moves an amount from one account to another; the accounts always add up to zero."""
+        a, b = (self.prefix + b"account%d" % i for i in self.r.sample(range(20), 2))
+        amount = self.r.randint(1, 1000)
+        numbers = [int(self.sent.get(key, (b"0", None))[0]) + change for key, change in ((a, -amount), (b, amount))]
+        effects = [(key, (b"%d" % number, None)) for key, number in zip((a, b), numbers)]
+        commands = [[b"MULTI"], [b"INCRBY", a, b"%d" % -amount], [b"INCRBY", b, b"%d" % amount], [b"EXEC"]]
+        return commands, effects, b"*2\r\n:%d\r\n:%d\r\n" % tuple(numbers)
+
+    def members(self, count):
+        return [b"m%d" % self.r.randrange(400) for _ in range(count)]
+
+    def collection_command(self):
+        """On few keys with up to some hundred rows each: they are packed, spread, emptied and made again."""
+        kind, number = self.r.choice([b"L", b"S", b"H", b"Z"]), self.r.randrange(12)
+        key = b"%s%s%d" % (self.prefix, kind, number)
+        state = self.sent.get(key, (None, None))[0]
+        shrink = self.r.random() < (0.6 if state is not None and len(state) > 300 else 0.35)
+        if self.r.random() < 0.01 and state is not None:
+            return [b"DEL", key], [(key, None)], b":1\r\n"
+        self.version += 1
+        if kind == b"L":
+            old = state or ()
+            values = [b"%d" % self.version] + [b"x" * self.r.choice([1, 5, 40, 300]) for _ in range(self.r.randint(0, 3))]
+            how = self.r.randrange(4)
+            if not shrink:
+                new = tuple(reversed(values)) + old if how < 2 else old + tuple(values)
+                args, reply = [b"LPUSH" if how < 2 else b"RPUSH", key] + values, len(new)
+            elif not old:
+                return [b"LPOP", key], [], b"$-1\r\n"
+            elif how == 0 and len(old) > 4:
+                first, last = sorted(self.r.sample(range(len(old)), 2))
+                new, args, reply = old[first : last + 1], [b"LTRIM", key, b"%d" % first, b"%d" % last], None
+            elif how == 1:
+                pivot = self.r.choice(old)
+                at = old.index(pivot)
+                new = old[:at] + (values[0],) + old[at:]
+                args, reply = [b"LINSERT", key, b"BEFORE", pivot, values[0]], len(new)
+            elif how == 2:
+                value = self.r.choice(old)
+                new = tuple(x for x in old if x != value)
+                args, reply = [b"LREM", key, b"0", value], len(old) - len(new)
+            else:
+                new, args, reply = old[:-1], [b"RPOP", key], None
+        elif kind == b"S":
+            old, members = state or frozenset(), self.members(self.r.randint(1, 8))
+            new = old - set(members) if shrink else old | set(members)
+            args, reply = [b"SREM" if shrink else b"SADD", key] + members, abs(len(new) - len(old))
+        elif kind == b"H":
+            old, members = state or {}, self.members(self.r.randint(1, 8))
+            if shrink:
+                new = {field: value for field, value in old.items() if field not in members}
+                args, reply = [b"HDEL", key] + members, len(old) - len(new)
+            else:
+                fresh = {field: b"%d:" % self.version + b"y" * self.r.choice([0, 10, 200]) for field in members}
+                new = {**old, **fresh}
+                args = [b"HSET", key] + [word for pair in fresh.items() for word in pair]
+                reply = len(new) - len(old)
+        else:
+            old, members = state or {}, self.members(self.r.randint(1, 8))
+            if shrink and self.r.random() < 0.3:
+                low = self.r.randint(0, 900)
+                new = {member: score for member, score in old.items() if not low <= score <= low + 100}
+                args, reply = [b"ZREMRANGEBYSCORE", key, b"%d" % low, b"%d" % (low + 100)], len(old) - len(new)
+            elif shrink:
+                new = {member: score for member, score in old.items() if member not in members}
+                args, reply = [b"ZREM", key] + members, len(old) - len(new)
+            else:
+                fresh = {member: self.r.randint(0, 1000) for member in members}
+                new = {**old, **fresh}
+                args = [b"ZADD", key] + [word for m, score in fresh.items() for word in (b"%d" % score, m)]
+                reply = len(new) - len(old)
+        return args, [(key, (new, None) if new else None)], None if reply is None else b":%d\r\n" % reply
+
+    def string_command(self):
         """Returns (args, effects, the reply that it must give or None)."""
         kind = self.r.random()
         if kind < 0.3:
@@ -96,17 +184,18 @@ class Writer:
             while True:
                 batch = []
                 for _ in range(self.r.choice([1, 1, 4, 16, 50])):
-                    args, effects, reply = self.next_command()
-                    batch.append((args, reply))
+                    commands, effects, reply = self.next_request()
+                    batch.append((commands, reply))
                     self.pending.append(effects)
                     for key, state in effects:
                         self.ever.add(key)
                         self.apply(self.sent, key, state)
-                connection.send_raw(b"".join(resp.encode_command(args) for args, _ in batch))
-                for args, expected in batch:
-                    reply = connection.read_reply()
+                connection.send_raw(b"".join(resp.encode_command(args) for commands, _ in batch for args in commands))
+                for commands, expected in batch:
+                    for _ in commands:
+                        reply = connection.read_reply()
                     if reply.is_error() or (expected is not None and reply.raw != expected):
-                        return f"{args[0]} {args[1]}: {reply.raw[:200]} instead of {expected}"
+                        return f"{commands[0]}: {reply.raw[:200]} instead of {expected}"
                     for key, state in self.pending.pop(0):
                         self.apply(self.acked, key, state)
                     self.commands += 1
@@ -120,12 +209,34 @@ class Writer:
         else:
             states[key] = state
 
+    # By the letter behind the prefix: how to read a collection, how to count it, and its state.
+    COLLECTIONS = {
+        b"L": ([b"LRANGE", b"0", b"-1"], b"LLEN", tuple),
+        b"S": ([b"SMEMBERS"], b"SCARD", frozenset),
+        b"H": ([b"HGETALL"], b"HLEN", lambda flat: dict(zip(flat[::2], flat[1::2]))),
+        b"Z": ([b"ZRANGE", b"0", b"-1", b"WITHSCORES"], b"ZCARD",
+               lambda flat: dict(zip(flat[::2], map(int, flat[1::2])))),
+    }  # fmt: skip
+
     def read_all(self, port):
         """key -> (value, milliseconds to live or -1) of all that is there."""
         connection = resp.Connection(port)
         found, keys = {}, sorted(self.ever)
-        for at in range(0, len(keys), 500):
-            part = keys[at : at + 500]
+        strings = []
+        for key in keys:
+            collection = self.COLLECTIONS.get(key[len(self.prefix) : len(self.prefix) + 1])
+            if collection is None:
+                strings.append(key)
+                continue
+            (name, *more), count, state_of = collection
+            elements = connection.value(name, key, *more)
+            if elements:
+                state = state_of(elements)
+                found[key] = (state, -1)
+                if connection.value(count, key) != len(state):
+                    found[key] = (f"{count} is not the number of elements", -1)
+        for at in range(0, len(strings), 500):
+            part = strings[at : at + 500]
             connection.send_raw(resp.encode_command([b"MGET"] + part)
                                 + b"".join(resp.encode_command([b"PTTL", key]) for key in part))  # fmt: skip
             values = connection.read_reply().plain()
@@ -167,6 +278,9 @@ class Writer:
                     wrong.add(key)
             count += 1
         failures = [] if not wrong else self.explain(wrong, found, now)
+        accounts = [int(value) for key, (value, _) in found.items() if key.startswith(self.prefix + b"account")]
+        if sum(accounts) != 0:
+            failures.append(f"the accounts of {self.prefix} add up to {sum(accounts)}")
         self.acked = {
             key: state[key] if key in state and state[key][0] == value else (value, None)
             for key, (value, _) in found.items()
@@ -206,8 +320,8 @@ class Writer:
 def short(state):
     if state is None:
         return "nothing"
-    value = state[0]
-    return f"({value[:40]!r}{'...' if len(value) > 40 else ''} of {len(value)} bytes, {state[1]})"
+    value = repr(state[0])
+    return f"({value[:200]}{'...' if len(value) > 200 else ''}, size {len(state[0])}, {state[1]})"
 
 
 def check_size(server, expected):

@@ -98,7 +98,7 @@ def address(pair):
 
 
 class Step:
-    """One line. `kind`: command, raw, alone, scan, sleep, connection, close, fresh, pipeline."""
+    """One line. `kind`: command, read, nothing, raw, alone, scan, sleep, connection, close, fresh, pipeline."""
 
     def __init__(self, line_number, text, kind):
         self.line_number = line_number
@@ -183,7 +183,7 @@ class CaseFile:
             elif directive in ("connection", "close"):
                 step.kind, step.data = directive, (word().decode() if i < len(tokens) else "main")
                 return step
-            elif directive in ("pipeline", "end", "fresh"):
+            elif directive in ("pipeline", "end", "fresh", "nothing", "read"):
                 step.kind = directive
                 return step
             elif directive in ("resp2", "resp3"):

@@ -20,6 +20,7 @@ import sides
 from lib import servers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+SETTLE_S = 0.02  # until a command that is not answered yet has surely arrived
 RAW_IDLE_S = 0.06  # @raw: the oracle is taken to have said everything when it was silent for so long
 
 
@@ -78,6 +79,11 @@ class FileRun:
             self.scan(step)
         elif step.kind == "pipeline":
             self.send_and_compare(step.steps)
+        elif step.kind == "read":
+            step.data = []
+            self.raw(step)
+        elif step.kind == "nothing":
+            self.nothing(step)
         else:
             self.send_and_compare([step])
         for side in self.pair.sides():
@@ -92,6 +98,19 @@ class FileRun:
             # Encoded first: an id in a command is asked for over the same connections.
             data = b"".join(step.encode(side) for step in steps)
             side.send(self.name, data)
+        if all(step.replies == 0 for step in steps):
+            time.sleep(SETTLE_S)  # it must have come before another connection's next command
+        self.compare(steps)
+
+    def nothing(self, step):
+        outcomes = []
+        for side in self.pair.sides():
+            text, closed = side.connection(self.name).read_available(RAW_IDLE_S)
+            outcomes.append(sides.Outcome("closed" if closed else "silent", raw=text))
+        quiet = all(outcome.state == "silent" and not outcome.raw for outcome in outcomes)
+        self.judge(step, quiet, *outcomes, "nothing was to come")
+
+    def compare(self, steps):
         for step in steps:
             for _ in range(step.replies):
                 oracle, ours = (side.read(self.name) for side in self.pair.sides())
@@ -109,7 +128,8 @@ class FileRun:
     def raw(self, step):
         data = b"".join(part if isinstance(part, bytes) else part(self.pair.oracle) for part in step.data)
         for side in self.pair.sides():
-            side.send(self.name, data)
+            if data:
+                side.send(self.name, data)
         oracle, closed = self.pair.oracle.connection(self.name).read_available(RAW_IDLE_S)
         deadline = time.monotonic() + 3
         ours, our_closed = self.pair.ours.connection(self.name).read_available(RAW_IDLE_S)
@@ -123,7 +143,10 @@ class FileRun:
         if closed or our_closed:
             for side in self.pair.sides():
                 side.drop(self.name)
-        self.judge(step, step.rule.equal(*outcomes), *outcomes)
+        if step.kind == "read" and not oracle and not closed:
+            self.judge(step, False, *outcomes, "redis itself sent nothing")
+        else:
+            self.judge(step, step.rule.equal(*outcomes), *outcomes)
 
     def scan(self, step):
         """Follows the cursor to its end on each side and compares what came, as a set."""

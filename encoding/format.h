@@ -50,12 +50,26 @@
 /// Rows of spread objects
 ///
 ///   fields key   object id u64 | hash field, set member or zset member
-///                object id u64 | list index u64
+///                object id u64 | list index u64 | [between u64] ...   (engine/list.h)
 ///                object id u64 | string chunk number u32
 ///   fields value value, nothing, score u64 (sortable), element, or chunk (kChunkBytes; the last may be
 ///   shorter;
 ///                a chunk that is missing or short reads as zero bytes)
 ///   scores key   object id u64 | score u64 (sortable) | member       value: empty
+///
+/// Lists            the body, and the fields keys of the elements, in the order of the list. [head, tail) is
+/// the
+///                  range of their indices; sparse: not every index of it has a row, and rows with numbers
+///                  behind the index stand between those of two indices. The last of them is never 0.
+///                  The elements a, b, c, and x inserted behind a:
+///
+///   body   count varint | aux0 = head varint | aux1 = tail << 1 | sparse varint
+///          (golden, count 4, head 2^62, tail 2^62 + 3, sparse:
+///          04 80 80 80 80 80 80 80 80 40 87 80 80 80 80 80 80 80 80 01)
+///   rows   40 00 00 00 00 00 00 00                            a
+///          40 00 00 00 00 00 00 00 80 00 00 00 00 00 00 00    x
+///          40 00 00 00 00 00 00 01                            b
+///          40 00 00 00 00 00 00 02                            c
 ///
 /// Expiry index     invariant: a key with an expiry has an index row at or before it. Rows may be stale.
 ///
@@ -103,8 +117,7 @@ struct Head {
   friend bool operator==(const Head&, const Head&) = default;
 };
 
-/// What a collection's body starts with. `aux0` and `aux1` by type: list: index of the first and one past the
-/// last element. Others: 0.
+/// What a collection's body starts with. `aux0` and `aux1` by type: list: see above. Others: 0.
 struct CollectionBody {
   uint64_t count = 0;
   uint64_t aux0 = 0;

@@ -106,6 +106,17 @@ TEST(FormatTest, GoldenCollectionBody) {
   EXPECT_TRUE(in.empty());
 }
 
+TEST(FormatTest, GoldenListBody) {
+  const uint64_t head = uint64_t{1} << 62;
+  std::string out;
+  AppendCollectionBody(out, {4, head, (head + 3) << 1 | 1});
+  EXPECT_EQ(out, Hex("04 80 80 80 80 80 80 80 80 40 87 80 80 80 80 80 80 80 80 01"));
+  std::string_view in = out;
+  CollectionBody body;
+  ASSERT_TRUE(DecodeCollectionBody(in, &body));
+  EXPECT_EQ(body, (CollectionBody{4, head, (head + 3) << 1 | 1}));
+}
+
 TEST(FormatTest, GoldenPackedRows) {
   const std::string bytes = Hex("02 01 61 02 31 32 00 00 01 02 73 31");
   std::string_view in = bytes;

@@ -1,0 +1,759 @@
+#include "engine/list.h"
+
+#include <gtest/gtest.h>
+#include <rocksdb/perf_context.h>
+#include <rocksdb/perf_level.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/keyspace_fixture.h"
+#include "engine/test_seed.h"
+
+namespace thermocline {
+namespace {
+
+using Elements = std::vector<std::string>;
+constexpr uint64_t kFirst = kListFirstIndex;
+
+// ---- Commands, as the server puts them together
+
+Object* FindList(Txn& txn, std::string_view key) { return *txn.Find(key, ObjectType::kList); }
+
+void Push(Txn& txn, std::string_view key, ListEnd end, const Elements& values) {
+  const std::vector<std::string_view> views(values.begin(), values.end());
+  ListPush(txn, *txn.ForWrite(key, ObjectType::kList), end, views);
+}
+
+Elements Pop(Txn& txn, std::string_view key, ListEnd end, uint64_t count) {
+  Elements values;
+  Object* object = FindList(txn, key);
+  if (object == nullptr) return values;
+  ListPop(txn, object, end, std::min(count, ListLength(object)),
+          [&](std::string_view value) { values.emplace_back(value); });
+  return values;
+}
+
+Elements Range(Txn& txn, std::string_view key, uint64_t first, uint64_t last) {
+  Elements values;
+  Object* object = FindList(txn, key);
+  if (object == nullptr || first > last || first >= ListLength(object)) return values;
+  uint64_t left = std::min(last, ListLength(object) - 1) - first + 1;
+  ListVisit(txn, object, first, /*forward=*/true, [&](std::string_view, std::string_view value) {
+    values.emplace_back(value);
+    return --left > 0;
+  });
+  return values;
+}
+
+template <typename Search>
+void WalkWith(Txn& txn, Object* object, bool forward, Search& search) {
+  ListVisit(txn, object, forward ? 0 : ListLength(object) - 1, forward,
+            [&](std::string_view key, std::string_view value) { return search.Visit(key, value); });
+}
+
+bool Insert(Txn& txn, std::string_view key, bool before, const std::string& pivot, std::string_view value) {
+  Object* object = FindList(txn, key);
+  if (object == nullptr) return false;
+  ListPlaceSearch search(pivot, before);
+  WalkWith(txn, object, /*forward=*/true, search);
+  if (search.found()) ListInsert(txn, object, search, value);
+  return search.found();
+}
+
+/// `count` as LREM takes it.
+uint64_t Remove(Txn& txn, std::string_view key, int64_t count, const std::string& value) {
+  Object* object = FindList(txn, key);
+  if (object == nullptr) return 0;
+  ListMatchSearch search(value, static_cast<uint64_t>(std::abs(count)));
+  WalkWith(txn, object, count >= 0, search);
+  std::vector<std::string> keys = search.keys();
+  if (count < 0) std::reverse(keys.begin(), keys.end());
+  if (!keys.empty()) ListRemove(txn, object, keys);
+  return keys.size();
+}
+
+/// The same on a model.
+uint64_t RemoveFrom(Elements& list, int64_t count, const std::string& value) {
+  if (count < 0) std::reverse(list.begin(), list.end());
+  const auto limit = count == 0 ? list.size() : static_cast<size_t>(std::abs(count));
+  size_t removed = 0;
+  std::erase_if(list, [&](const std::string& element) {
+    if (element != value || removed == limit) return false;
+    ++removed;
+    return true;
+  });
+  if (count < 0) std::reverse(list.begin(), list.end());
+  return removed;
+}
+
+// ---- Keys between keys
+
+TEST(ListKeyTest, GoldenKeys) {
+  const ListKey a(kFirst), b(kFirst + 1);
+  EXPECT_EQ(a.view(), std::string("\x40\0\0\0\0\0\0\0", 8));
+  const std::string x = ListKeyBetween(a.view(), b.view());
+  EXPECT_EQ(x, std::string("\x40\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0", 16));
+  // Away from the neighbour that is longer.
+  EXPECT_EQ(ListKeyBetween(x, b.view()), std::string("\x40\0\0\0\0\0\0\0\x80\0\0\0\x01\0\0\0", 16));
+  EXPECT_EQ(ListKeyBetween(a.view(), x), std::string("\x40\0\0\0\0\0\0\0\x7f\xff\xff\xff\xff\0\0\0", 16));
+  // Into the middle of a hole.
+  EXPECT_EQ(ListKeyBetween(a.view(), ListKey(kFirst + 2).view()), b.view());
+  EXPECT_EQ(ListKeyBetween(x, ListKey(kFirst + 3).view()), ListKey(kFirst + 2).view());
+}
+
+void CheckBetween(const std::string& left, const std::string& key, const std::string& right) {
+  ASSERT_LT(left, key);
+  ASSERT_LT(key, right);
+  ASSERT_EQ(key.size() % 8, 0u);
+  ASSERT_NE(LoadBig64(&key[key.size() - 8]), 0u);
+  ASSERT_LE(key.size(), std::max(left.size(), right.size()) + 8);
+}
+
+TEST(ListKeyTest, RandomPlaces) {
+  std::mt19937_64 random(TestSeed(1));
+  std::vector<std::string> keys = {std::string(ListKey(kFirst).view()),
+                                   std::string(ListKey(kFirst + 5).view())};
+  size_t longest = 0;
+  for (int i = 0; i < 5000; ++i) {
+    const size_t at = random() % (keys.size() - 1);
+    const std::string key = ListKeyBetween(keys[at], keys[at + 1]);
+    ASSERT_NO_FATAL_FAILURE(CheckBetween(keys[at], key, keys[at + 1]));
+    longest = std::max(longest, key.size());
+    keys.insert(keys.begin() + static_cast<ptrdiff_t>(at) + 1, key);
+  }
+  EXPECT_LE(longest, 32u);
+}
+
+TEST(ListKeyTest, OneBehindTheOtherKeepsKeysShort) {
+  const std::string left(ListKey(kFirst).view()), right(ListKey(kFirst + 1).view());
+  for (const std::string& begin : {left, left + std::string("\0\0\0\0\0\0\0\x05", 8)}) {
+    for (const bool up : {true, false}) {
+      std::string low = begin, high = right;
+      for (int i = 0; i < 100'000; ++i) {
+        const std::string key = ListKeyBetween(low, high);
+        ASSERT_NO_FATAL_FAILURE(CheckBetween(low, key, high));
+        ASSERT_LE(key.size(), 24u);
+        (up ? low : high) = key;
+      }
+    }
+  }
+}
+
+TEST(ListKeyTest, AlwaysBetweenTheLastTwo) {
+  std::string low(ListKey(kFirst).view()), high(ListKey(kFirst + 1).view());
+  for (int i = 0; i < 2000; ++i) {
+    const std::string key = ListKeyBetween(low, high);
+    ASSERT_NO_FATAL_FAILURE(CheckBetween(low, key, high));
+    (i % 2 == 0 ? low : high) = key;
+  }
+  EXPECT_LE(low.size(), 1000u);
+}
+
+TEST(ListKeyTest, NumbersAtTheirEnds) {
+  const std::string index(ListKey(kFirst).view()), next(ListKey(kFirst + 1).view());
+  const std::string one = index + std::string("\0\0\0\0\0\0\0\x01", 8);
+  const std::string largest = index + std::string(8, '\xff');
+  CheckBetween(index, ListKeyBetween(index, one), one);
+  CheckBetween(one, ListKeyBetween(one, largest), largest);
+  CheckBetween(largest, ListKeyBetween(largest, next), next);
+  // Keys out of order, as damage makes them, give some key.
+  EXPECT_FALSE(ListKeyBetween(next, index).empty());
+  EXPECT_FALSE(ListKeyBetween(index, index).empty());
+  EXPECT_FALSE(ListKeyBetween(index, index + std::string(8, '\0')).empty());
+  EXPECT_FALSE(ListKeyBetween("abc", "").empty());
+}
+
+// ---- Random operations against a model
+
+struct Setting {
+  const char* name;
+  bool evict_between = false;
+  bool flush_between = false;  ///< so that rows are in tables, which a tiny block cache cannot hold
+  uint64_t block_cache_bytes = 8 << 20;
+  int reopen_one_in = 0;
+};
+
+class ListTest : public KeyspaceFixture {
+ protected:
+  ListBody BodyOf(std::string_view key) {
+    return Run([&](Txn& txn) { return ListBody(txn.body(FindList(txn, key))); });
+  }
+  Elements All(std::string_view key) {
+    return Run([&](Txn& txn) { return Range(txn, key, 0, UINT64_MAX); });
+  }
+  void PushNumbers(std::string_view key, int count) {
+    Elements values;
+    for (int i = 0; i < count; ++i) values.push_back("element" + std::to_string(i));
+    Run([&](Txn& txn) { Push(txn, key, ListEnd::kTail, values); });
+    list_ = values;
+  }
+
+  /// What is on disk are the lists of `model`, in their layout, and nothing else.
+  void CheckDisk(const std::map<std::string, Elements>& model) {
+    const std::map<std::string, std::string> heads = RowsOf(Family::kMetadata);
+    const std::map<std::string, std::string> rows = RowsOf(Family::kFields);
+    ASSERT_EQ(heads.size(), model.size());
+    size_t spread_rows = 0;
+    for (const auto& [metadata_key, value] : heads) {
+      const Elements& list = model.at(metadata_key.substr(2));
+      std::string_view rest = value;
+      format::Head head;
+      format::CollectionBody stored;
+      ASSERT_TRUE(format::DecodeHead(rest, &head).ok());
+      ASSERT_TRUE(format::DecodeCollectionBody(rest, &stored));
+      const ListBody body(stored);
+      ASSERT_EQ(body.count, list.size());
+      std::vector<std::pair<std::string, std::string>> elements;
+      if (head.object_id == 0) {
+        ASSERT_TRUE(format::DecodePackedRows(
+            rest, [&](std::string_view k, std::string_view v) { elements.emplace_back(k, v); }));
+      } else {
+        std::string prefix;
+        AppendBig64(prefix, head.object_id);
+        for (auto row = rows.lower_bound(prefix); row != rows.end() && row->first.starts_with(prefix); ++row)
+          elements.emplace_back(row->first.substr(8), row->second);
+        spread_rows += elements.size();
+      }
+      ASSERT_EQ(elements.size(), list.size());
+      for (size_t i = 0; i < list.size(); ++i) {
+        const auto& [key, element] = elements[i];
+        ASSERT_EQ(element, list[i]) << i;
+        ASSERT_EQ(key.size() % 8, 0u);
+        if (!body.sparse) {
+          ASSERT_EQ(key, ListKey(body.head + i).view());
+        }
+      }
+      ASSERT_GE(elements.front().first, ListKey(body.head).view());
+      ASSERT_LT(elements.back().first, ListKey(body.tail).view());
+      if (body.sparse) {
+        ASSERT_GT(body.count, kShiftRowsMax);
+      } else {
+        ASSERT_EQ(body.tail - body.head, body.count);
+      }
+    }
+    ASSERT_EQ(rows.size(), spread_rows);
+    ASSERT_TRUE(RowsOf(Family::kScores).empty());
+  }
+
+  Elements list_;  ///< what PushNumbers has pushed
+};
+
+class RandomListTest : public ListTest, public testing::WithParamInterface<Setting> {
+ protected:
+  void SetUp() override {
+    options.store.block_cache_bytes = GetParam().block_cache_bytes;
+    KeyspaceFixture::SetUp();
+  }
+
+  uint64_t Below(uint64_t n) { return random_() % n; }
+  std::string RandomKey() { return "list" + std::to_string(Below(3)); }
+  ListEnd RandomEnd() { return Below(2) == 0 ? ListEnd::kHead : ListEnd::kTail; }
+  std::string RandomElement() {
+    if (Below(200) == 0) return std::string(200 + Below(900), static_cast<char>('a' + Below(26)));
+    return Below(40) == 0 ? std::string(Below(3), '\0') : "e" + std::to_string(Below(kinds_));
+  }
+  Elements RandomElements(uint64_t count) {
+    Elements values(count);
+    for (std::string& value : values) value = RandomElement();
+    return values;
+  }
+  /// Often near an end.
+  uint64_t RandomPosition(uint64_t length) {
+    switch (Below(3)) {
+      case 0: return Below(length);
+      case 1: return std::min(length - 1, Below(20));
+      default: return length - 1 - std::min(length - 1, Below(20));
+    }
+  }
+
+  void Grow(const std::string& key) {
+    const Elements values = RandomElements(Below(4) == 0 ? Below(length_ / 2 + 1) + 1 : 1 + Below(8));
+    const ListEnd end = RandomEnd();
+    Run([&](Txn& txn) { Push(txn, key, end, values); });
+    Elements& list = model_[key];
+    if (end == ListEnd::kTail) {
+      list.insert(list.end(), values.begin(), values.end());
+    } else {
+      list.insert(list.begin(), values.rbegin(), values.rend());
+    }
+  }
+
+  void Shrink(const std::string& key) {
+    Elements& list = model_[key];
+    const ListEnd end = RandomEnd();
+    const uint64_t count = Below(6) == 0 ? Below(length_) + 1 : 1 + Below(4);
+    const Elements popped = Run([&](Txn& txn) { return Pop(txn, key, end, count); });
+    if (end == ListEnd::kTail) std::reverse(list.begin(), list.end());
+    const auto last = list.begin() + static_cast<ptrdiff_t>(std::min(count, list.size()));
+    ASSERT_EQ(popped, Elements(list.begin(), last));
+    list.erase(list.begin(), last);
+    if (end == ListEnd::kTail) std::reverse(list.begin(), list.end());
+  }
+
+  void Trim(const std::string& key) {
+    Elements& list = model_[key];
+    if (list.empty()) return;
+    uint64_t first = std::min(list.size() - 1, Below(100)), last = list.size() - 1 - Below(100);
+    if (Below(8) == 0) first = Below(list.size()), last = first + Below(list.size() - first);
+    if (last >= list.size()) last = 0;
+    Run([&](Txn& txn) { ListTrim(txn, FindList(txn, key), first, last); });
+    if (first > last) {
+      list.clear();
+    } else {
+      list = Elements(list.begin() + static_cast<ptrdiff_t>(first),
+                      list.begin() + static_cast<ptrdiff_t>(last) + 1);
+    }
+  }
+
+  void Move(const std::string& key) {
+    const std::string other = Below(3) == 0 ? key : RandomKey();
+    if (model_[key].empty()) return;
+    const ListEnd from_end = RandomEnd(), to_end = RandomEnd();
+    const std::string moved = Run([&](Txn& txn) {
+      Object* from = FindList(txn, key);
+      return std::string(ListMove(txn, from, from_end, *txn.ForWrite(other, ObjectType::kList), to_end));
+    });
+    Elements& from = model_[key];
+    const auto place = from_end == ListEnd::kHead ? from.begin() : from.end() - 1;
+    const std::string expected = *place;
+    from.erase(place);
+    Elements& to = model_[other];
+    to.insert(to_end == ListEnd::kHead ? to.begin() : to.end(), expected);
+    ASSERT_EQ(moved, expected);
+  }
+
+  void ChangeMiddle(const std::string& key) {
+    Elements& list = model_[key];
+    if (list.empty()) return;
+    const uint64_t what = Below(10);
+    if (what < 6) {
+      const bool before = Below(2) == 0;
+      const std::string pivot = Below(8) == 0 ? "no such" : list[RandomPosition(list.size())];
+      const std::string value = RandomElement();
+      const bool done = Run([&](Txn& txn) { return Insert(txn, key, before, pivot, value); });
+      const auto place = std::find(list.begin(), list.end(), pivot);
+      ASSERT_EQ(done, place != list.end());
+      if (done) list.insert(before ? place : place + 1, value);
+    } else if (what < 8) {
+      const auto count = static_cast<int64_t>(Below(9)) - 4;
+      const std::string value = list[RandomPosition(list.size())];
+      const uint64_t removed = Run([&](Txn& txn) { return Remove(txn, key, count, value); });
+      ASSERT_EQ(removed, RemoveFrom(list, count, value));
+    } else {
+      const uint64_t position = RandomPosition(list.size());
+      const std::string value = RandomElement();
+      Run([&](Txn& txn) { ListSet(txn, FindList(txn, key), position, value); });
+      list[position] = value;
+    }
+  }
+
+  void Write() {
+    const std::string key = RandomKey();
+    const uint64_t what = Below(100);
+    if (what < 25 && model_[key].size() < length_) {
+      Grow(key);
+    } else if (what < 40) {
+      Shrink(key);
+    } else if (what < 43) {
+      Trim(key);
+    } else if (what < 58) {
+      Move(key);
+    } else {
+      ChangeMiddle(key);
+    }
+    std::erase_if(model_, [](const auto& entry) { return entry.second.empty(); });
+  }
+
+  void Read() {
+    const std::string key = RandomKey();
+    const auto found = model_.find(key);
+    if (found == model_.end()) {
+      ASSERT_EQ(Run([&](Txn& txn) { return FindList(txn, key) == nullptr; }), true);
+      return;
+    }
+    const Elements& list = found->second;
+    const uint64_t position = RandomPosition(list.size());
+    switch (Below(3)) {
+      case 0: {
+        const std::string value =
+            Run([&](Txn& txn) { return std::string(ListGet(txn, FindList(txn, key), position).value()); });
+        ASSERT_EQ(value, list[position]);
+        break;
+      }
+      case 1: {
+        const uint64_t last = std::min<uint64_t>(list.size() - 1, position + Below(30));
+        ASSERT_EQ(Run([&](Txn& txn) { return Range(txn, key, position, last); }),
+                  Elements(list.begin() + static_cast<ptrdiff_t>(position),
+                           list.begin() + static_cast<ptrdiff_t>(last) + 1));
+        break;
+      }
+      default: {
+        const ListPositionQuery query{Below(2) == 0, 1 + Below(3), Below(3), Below(4) == 0 ? Below(40) : 0};
+        const auto positions = Run([&](Txn& txn) {
+          ListPositionSearch search(list[position], query, list.size());
+          WalkWith(txn, FindList(txn, key), query.forward, search);
+          return search.positions();
+        });
+        std::vector<uint64_t> expected;
+        uint64_t matches = 0;
+        for (uint64_t i = 0; i < list.size() && (query.window == 0 || i < query.window); ++i) {
+          const uint64_t at = query.forward ? i : list.size() - 1 - i;
+          if (list[at] != list[position] || ++matches < query.rank) continue;
+          if (query.limit == 0 || expected.size() < query.limit) expected.push_back(at);
+        }
+        ASSERT_EQ(positions, expected);
+      }
+    }
+  }
+
+  void CheckAll() {
+    for (const auto& [key, list] : model_) ASSERT_EQ(All(key), list) << key;
+    ASSERT_EQ(keyspace->KeyCount(0), model_.size());
+  }
+
+  std::mt19937_64 random_;
+  uint64_t kinds_ = 10;
+  uint64_t length_ = 10;  ///< lists do not grow much beyond it
+  std::map<std::string, Elements> model_;
+};
+
+TEST_P(RandomListTest, EqualsTheModel) {
+  const Setting& setting = GetParam();
+  const uint64_t first = TestSeed(1);
+  bool sparse = false;
+  for (uint64_t seed = first; seed < first + 3; ++seed) {
+    SCOPED_TRACE("SEED=" + std::to_string(seed));
+    random_.seed(seed);
+    length_ = seed % 3 == 0 ? 12 : seed % 3 == 1 ? 3000 : 150;
+    kinds_ = length_ / 3;
+    const int turns = setting.flush_between ? 150 : 400;
+    for (int turn = 0; turn < turns && !HasFatalFailure(); ++turn) {
+      for (uint64_t commands = 1 + Below(8); commands > 0 && !HasFatalFailure(); --commands) {
+        if (Below(2) == 0) {
+          Write();
+        } else {
+          Read();
+        }
+      }
+      if (HasFatalFailure()) return;
+      Commit();
+      if (setting.flush_between && Below(3) == 0) {
+        ASSERT_TRUE(keyspace->store().Flush().ok());
+      }
+      if (setting.evict_between) EvictAll();
+      if (Below(8) == 0) keyspace->Tick();
+      keyspace->Housekeeping();
+      if (setting.reopen_one_in > 0 && Below(static_cast<uint64_t>(setting.reopen_one_in)) == 0) {
+        Commit();
+        Below(2) == 0 ? Crash() : Reopen();
+      }
+      if (turn % 40 == 0) {
+        ASSERT_NO_FATAL_FAILURE(CheckAll());
+        for (const auto& [key, list] : model_) sparse |= BodyOf(key).sparse;
+      }
+    }
+    ASSERT_NO_FATAL_FAILURE(CheckAll());
+    Purge();
+    ASSERT_NO_FATAL_FAILURE(CheckDisk(model_));
+    Reopen();
+    ASSERT_NO_FATAL_FAILURE(CheckAll());
+    Commit();
+    Purge();
+    ASSERT_NO_FATAL_FAILURE(CheckDisk(model_));
+  }
+  EXPECT_TRUE(sparse);
+  if (setting.flush_between) {
+    EXPECT_GT(waits, 100);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Settings, RandomListTest,
+                         testing::Values(Setting{"Hot"}, Setting{.name = "Evicted", .evict_between = true},
+                                         Setting{.name = "Reopened", .reopen_one_in = 20},
+                                         Setting{.name = "Cold",
+                                                 .evict_between = true,
+                                                 .flush_between = true,
+                                                 .block_cache_bytes = 1,
+                                                 .reopen_one_in = 50},
+                                         Setting{.name = "HotOverCold",
+                                                 .flush_between = true,
+                                                 .block_cache_bytes = 1,
+                                                 .reopen_one_in = 10}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// ---- Dense and sparse
+
+TEST_F(ListTest, ShortSidesAreShifted) {
+  PushNumbers("list", 3000);
+  for (const int pivot : {0, 1, 500, 2510, 2999}) {
+    const std::string name = "element" + std::to_string(pivot);
+    for (const bool before : {true, false}) {
+      Run([&](Txn& txn) { ASSERT_TRUE(Insert(txn, "list", before, name, "new")); });
+      const auto place = std::find(list_.begin(), list_.end(), name);
+      list_.insert(before ? place : place + 1, "new");
+      EXPECT_FALSE(BodyOf("list").sparse) << pivot << before;
+      ASSERT_EQ(All("list"), list_);
+    }
+  }
+  for (const int64_t count : {6, -4}) {
+    Run([&](Txn& txn) {
+      ASSERT_EQ(Remove(txn, "list", count, "new"), static_cast<uint64_t>(std::abs(count)));
+    });
+    RemoveFrom(list_, count, "new");
+    EXPECT_FALSE(BodyOf("list").sparse);
+    ASSERT_EQ(All("list"), list_);
+  }
+  Purge();
+  CheckDisk({{"list", list_}});
+}
+
+TEST_F(ListTest, TheLimitOfShifting) {
+  for (const auto& [position, sparse] : {std::pair{512, false}, {513, true}, {2487, true}, {2488, false}}) {
+    for (const bool insert : {true, false}) {
+      PushNumbers("list", 3000);
+      Run([&](Txn& txn) {
+        const std::string element = "element" + std::to_string(position);
+        if (insert) {
+          ASSERT_TRUE(Insert(txn, "list", true, element, "new"));
+        } else {
+          ASSERT_EQ(Remove(txn, "list", 1, element), 1u);
+        }
+      });
+      // The removed element is on neither side.
+      EXPECT_EQ(BodyOf("list").sparse, sparse && (insert || position != 2487)) << position << insert;
+      Run([&](Txn& txn) { txn.Remove(FindList(txn, "list")); });
+    }
+  }
+}
+
+TEST_F(ListTest, TheMiddleOfALongListCostsARow) {
+  PushNumbers("list", 5000);
+  Commit();
+  const uint64_t before = keyspace->stats().committed_bytes;
+  Run([&](Txn& txn) { ASSERT_TRUE(Insert(txn, "list", true, "element2500", "new")); });
+  list_.insert(list_.begin() + 2500, "new");
+  EXPECT_TRUE(BodyOf("list").sparse);
+  Run([&](Txn& txn) { ASSERT_EQ(Remove(txn, "list", 0, "element2400"), 1u); });
+  RemoveFrom(list_, 0, "element2400");
+  Commit();
+  EXPECT_LT(keyspace->stats().committed_bytes - before, 500u);
+  ASSERT_EQ(All("list"), list_);
+  // By position: near the ends, and where rows are counted.
+  for (const uint64_t position : {0, 1, 999, 1000, 1001, 2399, 2400, 2499, 2500, 3998, 3999, 4000, 4999}) {
+    EvictAll();
+    Run([&](Txn& txn) {
+      ASSERT_EQ(ListGet(txn, FindList(txn, "list"), position), list_[position]);
+      ListSet(txn, FindList(txn, "list"), position, "set");
+    });
+    list_[position] = "set";
+    ASSERT_EQ(Run([&](Txn& txn) { return Range(txn, "list", position, position + 2); }),
+              Elements(list_.begin() + static_cast<ptrdiff_t>(position),
+                       list_.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(position + 3, 5000))));
+  }
+  Purge();
+  CheckDisk({{"list", list_}});
+}
+
+TEST_F(ListTest, ASparseListThatShrinksIsDenseAgain) {
+  const auto make = [&] {
+    Run([&](Txn& txn) {
+      if (Object* object = FindList(txn, "list")) txn.Remove(object);
+    });
+    PushNumbers("list", 2000);
+    Run([&](Txn& txn) { ASSERT_EQ(Remove(txn, "list", 1, "element1000"), 1u); });
+    RemoveFrom(list_, 1, "element1000");
+    ASSERT_TRUE(BodyOf("list").sparse);
+    EvictAll();
+  };
+  const auto check = [&](bool sparse) {
+    ASSERT_EQ(BodyOf("list").sparse, sparse);
+    ASSERT_EQ(All("list"), list_);
+    Purge();
+    CheckDisk({{"list", list_}});
+  };
+  const auto keep = [&](ptrdiff_t first, ptrdiff_t last) {
+    list_ = Elements(list_.begin() + first, list_.begin() + last);
+  };
+  for (const auto& [drop, sparse] : {std::pair{1486, true}, {1487, false}, {1998, false}}) {
+    for (const ListEnd end : {ListEnd::kHead, ListEnd::kTail}) {
+      make();
+      Run([&](Txn& txn) { Pop(txn, "list", end, static_cast<uint64_t>(drop)); });
+      end == ListEnd::kHead ? keep(drop, 1999) : keep(0, 1999 - drop);
+      check(sparse);
+      make();
+      const uint64_t first = end == ListEnd::kHead ? static_cast<uint64_t>(drop) - 9 : 9;
+      Run([&](Txn& txn) {
+        ListTrim(txn, FindList(txn, "list"), first, first + 1998 - static_cast<uint64_t>(drop));
+      });
+      keep(static_cast<ptrdiff_t>(first), static_cast<ptrdiff_t>(first) + 1999 - drop);
+      check(sparse);
+    }
+  }
+  // LREM of all but a few.
+  make();
+  Run([&](Txn& txn) {
+    for (uint64_t i = 0; i < 1999; i += 2) ListSet(txn, FindList(txn, "list"), i, "same");
+    for (uint64_t i = 1; i < 1200; i += 2) ListSet(txn, FindList(txn, "list"), i, "same");
+  });
+  Run([&](Txn& txn) { ASSERT_EQ(Remove(txn, "list", 0, "same"), 1600u); });
+  Elements left;
+  for (size_t i = 1201; i < 1999; i += 2) left.push_back(list_[i]);
+  list_ = left;
+  check(false);
+}
+
+TEST_F(ListTest, KeysThatGrowTooLongAreWrittenAnew) {
+  PushNumbers("list", 1600);
+  list_.insert(list_.begin() + 800, {"low", "high"});
+  Run([&](Txn& txn) {
+    ASSERT_TRUE(Insert(txn, "list", false, "element799", "low"));
+    ASSERT_TRUE(Insert(txn, "list", false, "low", "high"));
+  });
+  // Always between the two that were inserted last.
+  std::string low = "low", high = "high";
+  size_t at = 801;  // of high
+  int rewritten = 0;
+  for (int i = 0; i < 7000; ++i) {
+    const std::string value = std::to_string(i);
+    Run([&](Txn& txn) { ASSERT_TRUE(Insert(txn, "list", false, low, value)); });
+    list_.insert(list_.begin() + static_cast<ptrdiff_t>(at), value);
+    if (i % 2 == 0) {
+      low = value;
+      ++at;
+    } else {
+      high = value;
+    }
+    rewritten += !BodyOf("list").sparse;
+    if (i % 50 == 0) Commit();
+  }
+  EXPECT_GE(rewritten, 1);
+  EXPECT_LE(rewritten, 10);
+  ASSERT_EQ(All("list"), list_);
+  Purge();
+  CheckDisk({{"list", list_}});
+}
+
+// ---- Queues
+
+/// Steps over deleted rows that this thread's reads have made.
+uint64_t TombstonesSeen() { return rocksdb::get_perf_context()->internal_delete_skipped_count; }
+
+TEST_F(ListTest, AQueueNeverMeetsWhatHasPassed) {
+  rocksdb::SetPerfLevel(rocksdb::PerfLevel::kEnableCount);
+  for (const ListEnd in : {ListEnd::kTail, ListEnd::kHead}) {
+    const ListEnd out = in == ListEnd::kTail ? ListEnd::kHead : ListEnd::kTail;
+    const std::string key = in == ListEnd::kTail ? "forward" : "backward";
+    uint64_t pushed = 0, popped = 0;
+    const auto push = [&] {
+      Run([&](Txn& txn) { Push(txn, key, in, {"element number " + std::to_string(pushed++)}); });
+    };
+    for (int i = 0; i < 300; ++i) push();
+    for (int round = 0; round < 20; ++round) {
+      for (int i = 0; i < 1000; ++i) {
+        push();
+        const Elements got = Run([&](Txn& txn) { return Pop(txn, key, out, 1); });
+        ASSERT_EQ(got, Elements{"element number " + std::to_string(popped++)});
+        if (i % 100 == 0) Commit();
+      }
+      // From here on from RocksDB's caches, on this thread.
+      EvictAll();
+      rocksdb::get_perf_context()->Reset();
+      for (int i = 0; i < 20; ++i) {
+        push();
+        const Elements got = Run([&](Txn& txn) { return Pop(txn, key, out, 1); });
+        ASSERT_EQ(got, Elements{"element number " + std::to_string(popped++)});
+        const Elements last = Run([&](Txn& txn) { return Pop(txn, key, in, 1); });
+        ASSERT_EQ(last, Elements{"element number " + std::to_string(--pushed)});
+        push();
+      }
+      ASSERT_EQ(All(key).size(), pushed - popped);
+      ASSERT_LT(TombstonesSeen(), 100u);
+    }
+  }
+  rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);
+}
+
+TEST_F(ListTest, AColdQueueIsReadAheadFromBothEnds) {
+  options.store.block_cache_bytes = 1;
+  PushNumbers("list", 2000);
+  Commit();
+  Reopen();
+  const int before = waits;
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(Run([&](Txn& txn) { return Pop(txn, "list", ListEnd::kHead, 1); }),
+              Elements{list_[static_cast<size_t>(i)]});
+    EXPECT_EQ(Run([&](Txn& txn) { return Pop(txn, "list", ListEnd::kTail, 1); }),
+              Elements{list_[1999 - static_cast<size_t>(i)]});
+  }
+  EXPECT_LE(waits - before, 5);
+}
+
+TEST_F(ListTest, APositionOfAColdDenseListIsOneRead) {
+  options.store.block_cache_bytes = 1;
+  PushNumbers("list", 5000);
+  Commit();
+  Reopen();
+  Run([&](Txn& txn) { EXPECT_EQ(ListLength(FindList(txn, "list")), 5000u); });
+  const int before = waits;
+  Run([&](Txn& txn) { EXPECT_EQ(ListGet(txn, FindList(txn, "list"), 2500), list_[2500]); });
+  EXPECT_LE(waits - before, 1);
+  EXPECT_EQ(Run([&](Txn& txn) { return FindList(txn, "list")->rows->fields.count(); }), 1u);
+  // Neither overwriting nor trimming reads rows.
+  const int read = waits;
+  Run([&](Txn& txn) {
+    ListSet(txn, FindList(txn, "list"), 2600, "set");
+    ListTrim(txn, FindList(txn, "list"), 1000, 3999);
+  });
+  EXPECT_EQ(waits, read);
+  list_[2600] = "set";
+  list_ = Elements(list_.begin() + 1000, list_.begin() + 4000);
+  ASSERT_EQ(All("list"), list_);
+  Purge();
+  CheckDisk({{"list", list_}});
+}
+
+// ---- Events
+
+TEST_F(ListTest, TellsWhatRedisTells) {
+  keyspace->Listen(true);
+  const auto events = [&](auto&& body) {
+    Run(body);
+    Commit();
+    std::string told;
+    for (const KeyEvent& event : keyspace->TakeEvents()) {
+      told += (told.empty() ? "" : " ") + event.key + ":" + event.name;
+      EXPECT_EQ(event.event_class,
+                event.name == std::string_view("del") ? EventClass::kGeneric : EventClass::kList);
+    }
+    return told;
+  };
+  const auto move = [&](const char* from, const char* to, ListEnd from_end, ListEnd to_end) {
+    return events([=](Txn& txn) {
+      ListMove(txn, FindList(txn, from), from_end, *txn.ForWrite(to, ObjectType::kList), to_end);
+    });
+  };
+  EXPECT_EQ(events([](Txn& txn) { Push(txn, "a", ListEnd::kHead, {"1", "2"}); }), "a:lpush");
+  EXPECT_EQ(events([](Txn& txn) { Push(txn, "a", ListEnd::kTail, {"3"}); }), "a:rpush");
+  EXPECT_EQ(events([](Txn& txn) { ListSet(txn, FindList(txn, "a"), 0, "x"); }), "a:lset");
+  EXPECT_EQ(events([](Txn& txn) { Insert(txn, "a", true, "x", "y"); }), "a:linsert");
+  EXPECT_EQ(events([](Txn& txn) { Insert(txn, "a", true, "no such", "y"); }), "");
+  EXPECT_EQ(events([](Txn& txn) { Remove(txn, "a", 0, "y"); }), "a:lrem");
+  EXPECT_EQ(events([](Txn& txn) { Remove(txn, "a", 0, "y"); }), "");
+  EXPECT_EQ(events([](Txn& txn) { ListTrim(txn, FindList(txn, "a"), 0, 2); }), "a:ltrim");
+  EXPECT_EQ(events([](Txn& txn) { Pop(txn, "a", ListEnd::kHead, 1); }), "a:lpop");
+  EXPECT_EQ(move("a", "b", ListEnd::kTail, ListEnd::kHead), "b:lpush a:rpop");
+  EXPECT_EQ(move("a", "a", ListEnd::kHead, ListEnd::kTail), "a:rpush a:lpop");
+  EXPECT_EQ(move("a", "b", ListEnd::kHead, ListEnd::kTail), "b:rpush a:lpop a:del");
+  EXPECT_EQ(events([](Txn& txn) { Pop(txn, "b", ListEnd::kTail, 2); }), "b:rpop b:del");
+  EXPECT_EQ(events([](Txn& txn) { Push(txn, "a", ListEnd::kTail, {"1", "1"}); }), "a:rpush");
+  EXPECT_EQ(events([](Txn& txn) { Remove(txn, "a", 0, "1"); }), "a:lrem a:del");
+  EXPECT_EQ(events([](Txn& txn) { Push(txn, "a", ListEnd::kTail, {"1"}); }), "a:rpush");
+  EXPECT_EQ(events([](Txn& txn) { ListTrim(txn, FindList(txn, "a"), 1, 0); }), "a:ltrim a:del");
+}
+
+}  // namespace
+}  // namespace thermocline

@@ -23,6 +23,14 @@ constexpr uint64_t kRandomCompleteMax = 64 << 10;
 
 uint64_t Txn::now_ms() const { return keyspace_.now_ms_; }
 
+Random& Txn::random() {
+  if (waiter_->random_seed_ == 0) {
+    waiter_->random_seed_ = keyspace_.random_() | 1;
+    random_ = Random(waiter_->random_seed_);
+  }
+  return random_;
+}
+
 // ---- The command ----
 
 void Txn::Begin(Waiter* waiter, int db) {
@@ -34,6 +42,7 @@ void Txn::Begin(Waiter* waiter, int db) {
   first_head_ = keyspace_.heads_.size();
   save_point_ = false;
   rows_loaded_ = 0;
+  random_ = Random(waiter->random_seed_);
   hits_ = keyspace_.stats_.keyspace_hits;
   misses_ = keyspace_.stats_.keyspace_misses;
   expired_ = keyspace_.stats_.expired_keys;

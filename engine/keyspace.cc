@@ -100,6 +100,7 @@ bool Keyspace::BeginRun(Waiter& waiter, int db) {
   if (!waiter.error_.ok()) {
     error_ = std::exchange(waiter.error_, Status());
     waiter.late_.clear();
+    waiter.random_seed_ = 0;
     Unpin(waiter);
     return false;
   }
@@ -111,6 +112,7 @@ bool Keyspace::BeginRun(Waiter& waiter, int db) {
 void Keyspace::EndRun(Waiter& waiter) {
   txn_.Finish();
   waiter.late_.clear();
+  waiter.random_seed_ = 0;
   if (!waiter.pins_.empty()) Unpin(waiter);
 }
 
@@ -120,6 +122,7 @@ Keyspace::Ran Keyspace::EndUnwound(Waiter& waiter) {
     // Loads that it already waits for give it back to nobody: it has its answer.
     Abandon(waiter);
     waiter.late_.clear();
+    waiter.random_seed_ = 0;
     Unpin(waiter);
     return Ran::kFailed;
   }
@@ -153,6 +156,7 @@ void Keyspace::Forget(Waiter& waiter) {
   std::erase(ready_, &waiter);
   waiter.error_ = Status();
   waiter.late_.clear();
+  waiter.random_seed_ = 0;
   Unpin(waiter);
 }
 

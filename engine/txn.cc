@@ -24,6 +24,14 @@ constexpr uint64_t kRandomCompleteMax = 64 << 10;
 
 uint64_t Txn::now_ms() const { return keyspace_.now_ms_; }
 
+Random& Txn::random() {
+  if (waiter_->random_seed_ == 0) {
+    waiter_->random_seed_ = keyspace_.random_() | 1;
+    random_ = Random(waiter_->random_seed_);
+  }
+  return random_;
+}
+
 // ---- The command ----
 
 void Txn::Begin(Waiter* waiter, int db) {
@@ -37,6 +45,7 @@ void Txn::Begin(Waiter* waiter, int db) {
   tell_misses_ = false;
   rows_loaded_ = 0;
   databases_before_.reset();
+  random_ = Random(waiter->random_seed_);
   hits_ = keyspace_.stats_.keyspace_hits;
   misses_ = keyspace_.stats_.keyspace_misses;
   expired_ = keyspace_.stats_.expired_keys;

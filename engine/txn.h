@@ -10,6 +10,7 @@
 
 #include "encoding/status.h"
 #include "engine/object.h"
+#include "engine/random.h"
 #include "engine/waiter.h"
 
 namespace rocksdb {
@@ -83,6 +84,9 @@ class Txn {
   /// Wall time of the turn: one value for all that a command does.
   uint64_t now_ms() const;
   Keyspace& keyspace() { return keyspace_; }
+  /// The command's random numbers. When it is unwound and runs again, they are the same ones: it asks for the
+  /// rows that it has waited for, and not for others.
+  Random& random();
 
   // -- Objects
 
@@ -271,6 +275,7 @@ class Txn {
   uint64_t hits_ = 0;       ///< counters as they were when the command began
   uint64_t misses_ = 0;
   uint64_t expired_ = 0;
+  Random random_{0};
   std::string scratch_;
   std::string key_buffer_;
   std::string value_buffer_;

@@ -41,6 +41,7 @@ class Waiter {
   Status error_;                ///< what the disk answered instead of a row
   std::vector<Object*> pins_;   ///< objects that stay in RAM until the command has run
   std::vector<LateRows> late_;  ///< to be brought in before it runs again
+  uint64_t random_seed_ = 0;    ///< of Txn::random(), for all runs of the command; 0: not drawn yet
 };
 
 }  // namespace thermocline

@@ -61,6 +61,20 @@ TEST(ReplyWriter, BulkOfEverySizeAroundTheShortPath) {
   }
 }
 
+TEST(ReplyWriter, AppendedRepliesLeaveABufferAtLeastAsLarge) {
+  std::string out;
+  out.reserve(100);
+  ReplyWriter writer(out);
+  writer.Append(":9000\r\n");
+  EXPECT_EQ(out, ":9000\r\n");
+  EXPECT_GE(out.capacity(), 100u);
+  writer.Append(":1\r\n");
+  EXPECT_EQ(out, ":9000\r\n:1\r\n");
+  out.clear();
+  writer.Append(std::string(1000, 'x'));
+  EXPECT_EQ(out, std::string(1000, 'x'));
+}
+
 TEST(ReplyWriter, AnErrorCannotForgeAReply) {
   EXPECT_EQ(Write(2, [](auto& w) { w.Error("\nERR a\r\n+OK\r\n"); }), "-ERR a  +OK\r\n");
   EXPECT_EQ(Write(2, [](auto& w) { w.Error(""); }), "-\r\n");

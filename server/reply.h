@@ -16,9 +16,9 @@ class ReplyWriter {
 
   bool resp3() const { return resp3_; }
   std::string& buffer() { return *out_; }
-  /// Appends replies that another writer made; without a copy where nothing is before them.
+  /// Appends replies that another writer made; long ones without a copy where nothing is before them.
   void Append(std::string&& replies) {
-    if (out_->empty()) {
+    if (out_->empty() && replies.size() > out_->capacity()) {
       out_->swap(replies);
     } else {
       out_->append(replies);

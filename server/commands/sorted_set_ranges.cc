@@ -71,7 +71,7 @@ struct RangeQuery {
   LexRange lex;
 };
 
-/// What the command's own name says; nullopt: the arguments may say it.
+/// What the command's own name says; nullopt: the arguments may say it, once.
 struct RangeForm {
   std::optional<By> by;
   std::optional<bool> reverse;
@@ -98,11 +98,11 @@ bool ReadRangeQuery(CommandContext& c, const RangeForm& form, RangeQuery* query)
       if (!ReadInteger(c, args[i + 1], &query->offset) || !ReadInteger(c, args[i + 2], &query->limit))
         return false;
       i += 2;
-    } else if (!form.reverse && EqualIgnoreCase(args[i], "rev")) {
+    } else if (!reverse && EqualIgnoreCase(args[i], "rev")) {
       reverse = true;
-    } else if (!form.by && EqualIgnoreCase(args[i], "bylex")) {
+    } else if (!by && EqualIgnoreCase(args[i], "bylex")) {
       by = By::kLex;
-    } else if (!form.by && EqualIgnoreCase(args[i], "byscore")) {
+    } else if (!by && EqualIgnoreCase(args[i], "byscore")) {
       by = By::kScore;
     } else {
       c.reply.Error(error_text::kSyntax);

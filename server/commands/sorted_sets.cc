@@ -4,6 +4,7 @@
 #include "server/commands/sorted_sets.h"
 
 #include <array>
+#include <cmath>
 
 #include "server/commands/common.h"
 #include "server/commands/scan.h"
@@ -197,12 +198,23 @@ void RankGeneric(CommandContext& c, bool reverse) {
 void ZRank(CommandContext& c) { RankGeneric(c, /*reverse=*/false); }
 void ZRevRank(CommandContext& c) { RankGeneric(c, /*reverse=*/true); }
 
+/// A score as ZSCAN gives it: text in every protocol, and, like Redis's compact form, an integer in full.
+void WriteScannedScore(ReplyWriter& reply, double score, bool compact) {
+  constexpr double kIntegerMax = INT64_MAX / 2;
+  if (compact && score >= -kIntegerMax && score <= kIntegerMax && score == std::floor(score)) {
+    return reply.BulkInteger(static_cast<int64_t>(score));
+  }
+  reply.Bulk(FormatDouble(score));
+}
+
 void ZScan(CommandContext& c) {
+  const Object* object = c.txn.Find(c.args[1], Txn::Access::kPeek);
+  const bool compact = object != nullptr && object->encoding == Encoding::kAuto;
   // In the order of members, not of scores: a member whose score changes meanwhile must not be passed over.
   ScanCollection(c, ObjectType::kSortedSet, RowSpace::kFields, 2,
-                 [](ReplyWriter& reply, std::string_view member, std::string_view value) {
+                 [compact](ReplyWriter& reply, std::string_view member, std::string_view value) {
                    reply.Bulk(member);
-                   reply.Bulk(FormatDouble(DecodeScore(value)));
+                   WriteScannedScore(reply, DecodeScore(value), compact);
                  });
 }
 

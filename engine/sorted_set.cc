@@ -1,0 +1,172 @@
+#include "engine/sorted_set.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "engine/keyspace.h"
+
+namespace thermocline {
+
+namespace {
+
+using SortableBytes = std::array<char, ScoreKey::kScoreBytes>;
+
+SortableBytes BytesOf(uint64_t sortable) {
+  SortableBytes bytes;
+  StoreBig64(bytes.data(), sortable);
+  return bytes;
+}
+std::string_view ToView(const SortableBytes& bytes) { return {bytes.data(), bytes.size()}; }
+
+/// Up to so many rows next to each other are removed one by one, as Txn::EraseRange would do after a search.
+constexpr size_t kEraseByKeyMax = 64;
+
+/// Whether Redis would still keep the set in its compact form after a member more.
+bool StaysCompact(Txn& txn, uint64_t count, size_t member_bytes) {
+  const CompactLimits& limits = txn.keyspace().options().compact;
+  return count <= static_cast<uint64_t>(limits.sorted_set_entries) &&
+         member_bytes <= static_cast<uint64_t>(limits.sorted_set_value_bytes);
+}
+
+}  // namespace
+
+std::optional<double> ScoreOf(Txn& txn, Object* object, std::string_view member) {
+  const std::optional<std::string_view> value = txn.Get(object, RowSpace::kFields, member);
+  if (!value.has_value()) return std::nullopt;
+  return DecodeScore(*value);
+}
+
+void PrefetchScores(Txn& txn, Object* object, std::span<const std::string_view> members) {
+  if (object->rows->fields.complete()) return;
+  txn.PrefetchRows(object, RowSpace::kFields, members);
+}
+
+// ---- Bounds ----
+
+void KnowBounds(Txn& txn, Object* object) {
+  if (object->rows->scores.complete()) return;
+  const format::CollectionBody& body = txn.body(object);
+  if (body.aux0 != 0) txn.KnowEmpty(object, RowSpace::kScores, {}, ToView(BytesOf(LowerBound(object))));
+  if (body.aux1 != 0) {
+    txn.KnowEmpty(object, RowSpace::kScores, ToView(BytesOf(UpperBound(object) + 1)), std::nullopt);
+  }
+}
+
+Txn::Cursor FirstMember(Txn& txn, Object* object) {
+  KnowBounds(txn, object);
+  return txn.SeekForward(object, RowSpace::kScores, ToView(BytesOf(LowerBound(object))));
+}
+
+Txn::Cursor LastMember(Txn& txn, Object* object) {
+  KnowBounds(txn, object);
+  return txn.SeekBackward(object, RowSpace::kScores, std::nullopt);
+}
+
+// ---- Changes ----
+
+SortedSetEdit::SortedSetEdit(Txn& txn, Object* object) : txn_(txn), object_(object), body_(txn.body(object)) {
+  KnowBounds(txn, object);
+}
+
+/// A score has come. Bounds that are not known stay so.
+void SortedSetEdit::Widen(uint64_t sortable) {
+  if (body_.aux0 != 0) body_.aux0 = std::min(body_.aux0, sortable);
+  if (body_.aux1 != 0) body_.aux1 = std::min(body_.aux1, ~sortable);
+}
+
+/// A row has gone. When it was the first or the last, as far as that is known in RAM, the bounds follow.
+void SortedSetEdit::Tighten(std::string_view erased_key) {
+  if (object_->rows->id == 0) return;  // a packed set needs none
+  using At = RowTree::Cursor::At;
+  const RowTree& tree = object_->rows->scores;
+  RowTree::Cursor row = tree.SeekForward(erased_key);
+  if (row.at() == At::kRow) {
+    const uint64_t next = SortableOf(row.key());
+    row.Previous();
+    if (row.at() == At::kEnd) body_.aux0 = next;
+  } else if (row.at() == At::kEnd) {
+    row = tree.SeekBackward(erased_key);
+    body_.aux1 = ~(row.at() == At::kRow ? SortableOf(row.key()) : SortableOf(erased_key));
+  }
+}
+
+void SortedSetEdit::AddNew(std::string_view member, double score) {
+  ++body_.count;
+  if (object_->encoding == Encoding::kAuto && !StaysCompact(txn_, body_.count, member.size())) {
+    txn_.SetEncoding(object_, Encoding::kRaw);
+  }
+  const ScoreKey key(score, member);
+  txn_.Put(object_, RowSpace::kFields, member, key.view().substr(0, ScoreKey::kScoreBytes));
+  txn_.Put(object_, RowSpace::kScores, key.view(), {});
+  Widen(SortableOf(key.view()));
+}
+
+AddOutcome SortedSetEdit::Add(std::string_view member, const AddOptions& options, double* score) {
+  const std::optional<double> old = ScoreOf(txn_, object_, member);
+  if (!old.has_value()) {
+    if (options.only_existing) return AddOutcome::kNothing;
+    AddNew(member, *score);
+    return AddOutcome::kAdded;
+  }
+  if (options.only_new) return AddOutcome::kNothing;
+  const double wanted = options.increment ? *score + *old : *score;
+  if (std::isnan(wanted)) return AddOutcome::kNan;
+  if ((options.only_less && wanted >= *old) || (options.only_greater && wanted <= *old)) {
+    return AddOutcome::kNothing;
+  }
+  *score = wanted;
+  if (wanted == *old) return AddOutcome::kSame;
+  const ScoreKey old_key(*old, member);
+  const ScoreKey key(wanted, member);
+  txn_.Erase(object_, RowSpace::kScores, old_key.view());
+  txn_.Put(object_, RowSpace::kFields, member, key.view().substr(0, ScoreKey::kScoreBytes));
+  txn_.Put(object_, RowSpace::kScores, key.view(), {});
+  Tighten(old_key.view());  // sees the new row, so that it may only be too wide for what comes
+  Widen(SortableOf(key.view()));
+  return AddOutcome::kUpdated;
+}
+
+bool SortedSetEdit::Remove(std::string_view member) {
+  const std::optional<double> score = ScoreOf(txn_, object_, member);
+  if (!score.has_value()) return false;
+  const ScoreKey key(*score, member);
+  txn_.Erase(object_, RowSpace::kFields, member);
+  txn_.Erase(object_, RowSpace::kScores, key.view());
+  Tighten(key.view());
+  --body_.count;
+  return true;
+}
+
+void SortedSetEdit::RemoveRun(std::span<const std::string> keys) {
+  if (keys.empty()) return;
+  for (const std::string& key : keys) {
+    txn_.Erase(object_, RowSpace::kFields, DecodeScoreKey(key).member);
+    if (keys.size() <= kEraseByKeyMax) txn_.Erase(object_, RowSpace::kScores, key);
+  }
+  if (keys.size() > kEraseByKeyMax) {
+    const std::string end = keys.back() + '\0';
+    txn_.EraseRange(object_, RowSpace::kScores, keys.front(), end, keys.size());
+  }
+  Tighten(keys.back());
+  body_.count -= keys.size();
+}
+
+bool SortedSetEdit::Finish() {
+  if (body_.count == 0) {
+    txn_.Remove(object_);
+    return false;
+  }
+  if (object_->rows->id == 0) body_.aux0 = body_.aux1 = 0;
+  if (!(body_ == txn_.body(object_))) txn_.SetBody(object_, body_);
+  return true;
+}
+
+void StoreMembers(Txn& txn, Object* object, std::span<const OwnedMember> members) {
+  txn.MakeRows(object, ObjectType::kSortedSet);
+  SortedSetEdit edit(txn, object);
+  for (const OwnedMember& member : members) edit.AddNew(member.member, member.score);
+  edit.Finish();
+}
+
+}  // namespace thermocline

@@ -119,7 +119,7 @@ class Client final : public Waiter, public Session {
 
   /// The output that the current command writes to.
   std::string& output() {
-    if (output_.capacity() == 0 || output_.capacity() < 32) output_ = pool_.Take();
+    if (output_.empty() && output_.capacity() < 32) output_ = pool_.Take();
     return output_;
   }
   size_t output_size() const { return output_.size(); }

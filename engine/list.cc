@@ -77,11 +77,13 @@ void WriteAnew(Txn& txn, Object* object, const std::vector<std::string>& values)
 
 // ---- Ends, without telling ----
 
+void MakeList(Txn& txn, Object* object) {
+  txn.MakeRows(object, ObjectType::kList);
+  txn.SetBody(object, ListBody(0, kListFirstIndex, kListFirstIndex, /*s=*/false).Encode());
+}
+
 void PushRows(Txn& txn, Object* object, ListEnd end, std::span<const std::string_view> values) {
-  if (!object->live()) {
-    txn.MakeRows(object, ObjectType::kList);
-    txn.SetBody(object, ListBody(0, kListFirstIndex, kListFirstIndex, /*s=*/false).Encode());
-  }
+  if (!object->live()) MakeList(txn, object);
   ListBody body = BodyOf(txn, object);
   KnowEnds(txn, object, body);
   for (const std::string_view value : values) {
@@ -226,6 +228,12 @@ std::optional<std::string_view> ListGet(Txn& txn, Object* object, uint64_t posit
 void ListPush(Txn& txn, Object* object, ListEnd end, std::span<const std::string_view> values) {
   PushRows(txn, object, end, values);
   TellPushed(txn, object, end);
+}
+
+void ListStore(Txn& txn, Object* object, std::span<const std::string_view> values, const char* event) {
+  MakeList(txn, object);
+  PushRows(txn, object, ListEnd::kTail, values);
+  txn.Changed(object, EventClass::kList, event);
 }
 
 void ListDrop(Txn& txn, Object* object, ListEnd end, uint64_t count) {

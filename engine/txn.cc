@@ -308,11 +308,9 @@ bool Txn::ExpireIfDue(Object* object) {
 Object* Txn::Find(std::string_view key, Access access) {
   Object* object = Known(key);
   if (object == nullptr || !object->live() || ExpireIfDue(object)) {
-    if (access == Access::kUse) {
-      ++keyspace_.stats_.keyspace_misses;
-      if (tell_misses_ && keyspace_.listening_.misses) {
-        keyspace_.events_.push_back({db_, std::string(key), "keymiss", EventClass::kMiss});
-      }
+    if (access == Access::kUse) ++keyspace_.stats_.keyspace_misses;
+    if (access != Access::kQuiet && tell_misses_ && keyspace_.listening_.misses) {
+      keyspace_.events_.push_back({db_, std::string(key), "keymiss", EventClass::kMiss});
     }
     return nullptr;
   }

@@ -92,8 +92,9 @@ class Txn {
 
   enum class Access : uint8_t {
     kUse,
-    kPeek
-  };  ///< kPeek: looking does not make the key hotter (OBJECT, TTL, ...)
+    kPeek,   ///< looking does not make the key hotter (EXISTS, TTL, ...)
+    kQuiet,  ///< nor is it told that there is none (OBJECT, ...)
+  };
 
   /// The live object at `key`, or nullptr. An object whose time has come is removed on the way. May unwind.
   Object* Find(std::string_view key, Access access = Access::kUse);

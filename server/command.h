@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/snapshot.h"
 #include "engine/txn.h"
@@ -143,12 +144,14 @@ struct CommandContext {
   std::shared_ptr<void> prepared = nullptr;  ///< by Prepare; nullptr: the first run
   bool can_offload = true;
   bool can_block = true;
+  /// The command has blocked, and runs again because this key has changed; nullptr: otherwise.
+  const std::string* ready_key = nullptr;
 
   /// Suspends the command until one of `keys` has changed, when it runs again from its start, or until
   /// `timeout_ms` (0: for ever) are over, when `timeout_reply` is the reply. The handler returns right after
   /// the call, having changed and written nothing. Where blocking is not possible (inside MULTI/EXEC), the
-  /// timeout's reply is written at once.
-  void Block(std::span<const std::string_view> keys, uint64_t timeout_ms, std::string timeout_reply);
+  /// timeout's reply is written at once. Left out, that is the null array.
+  void Block(std::span<const std::string_view> keys, uint64_t timeout_ms, std::string timeout_reply = {});
 
   /// Whether a read of so many rows should be offloaded: it is long, and offloading is possible here (inside
   /// MULTI/EXEC it is not: all must happen at one moment, so that even long reads run in place).
@@ -178,6 +181,9 @@ struct Command {
   uint32_t extra_acl = 0;  ///< AclCategory bits that do not follow from the flags
   /// Of a spec with kKeyVariableFlags: the flags that hold for these very arguments.
   uint32_t (*key_flags)(std::span<const std::string_view> args) = nullptr;
+  /// Appends the positions of the keys that a spec which is kUnknown means; nullptr: they cannot be told.
+  void (*unknown_keys)(const KeySpec& spec, std::span<const std::string_view> args,
+                       std::vector<size_t>* positions) = nullptr;
 };
 
 /// Redis's ACL categories, in the order in which COMMAND INFO lists them. Most follow from a row's flags and
@@ -215,6 +221,7 @@ std::span<const Command> ListCommands();
 std::span<const Command> SetCommands();
 std::span<const Command> SortedSetCommands();
 std::span<const Command> KeyCommands();
+std::span<const Command> SortCommands();
 std::span<const Command> TransactionCommands();
 std::span<const Command> PubSubCommands();
 std::span<const Command> ConnectionCommands();

@@ -58,7 +58,7 @@ CommandTable::CommandTable(std::span<const std::span<const Command>> families) {
 CommandTable CommandTable::All() {
   const std::span<const Command> families[] = {
       StringCommands(), BitmapCommands(),     HashCommands(),   ListCommands(),
-      SetCommands(),    SortedSetCommands(),  KeyCommands(),    TransactionCommands(),
+      SetCommands(),    SortedSetCommands(),  KeyCommands(), SortCommands(),    TransactionCommands(),
       PubSubCommands(), ConnectionCommands(), ServerCommands(), ObjectCommands()};
   return CommandTable(families);
 }
@@ -101,7 +101,11 @@ bool FindKeys(const Command& command, std::span<const std::string_view> args,
   const auto count = static_cast<ptrdiff_t>(args.size());
   for (const KeySpec& spec : command.keys) {
     if ((spec.flags & kKeyNotKey) != 0) continue;
-    if (spec.find == KeySpec::Find::kUnknown || spec.begin == KeySpec::Begin::kUnknown) return false;
+    if (spec.find == KeySpec::Find::kUnknown || spec.begin == KeySpec::Begin::kUnknown) {
+      if (command.unknown_keys == nullptr) return false;
+      command.unknown_keys(spec, args, positions);
+      continue;
+    }
     const auto begin = static_cast<ptrdiff_t>(KeysBegin(spec, args));
     if (begin == 0) continue;
     ptrdiff_t first = begin, last;

@@ -96,12 +96,12 @@ Server::Step Server::ExecuteRequest(Client& client) {
     if (!error.empty()) ++entry->stats.rejected;
   }
   if (!error.empty()) {
-    if (client.transaction != nullptr) {
-      client.transaction->aborted = true;
-      if (entry != nullptr && (entry->command->flags & kRunsQueued) != 0) {
-        error = "EXECABORT Transaction discarded because of: " + error;
-        DiscardTransaction(client);
-      }
+    if (client.transaction != nullptr) client.transaction->aborted = true;
+    const CommandTable::Entry* named = commands_.Find(args[0]);
+    if (named != nullptr && (named->command->flags & kRunsQueued) != 0 && client.authenticated) {
+      if (error.starts_with("ERR ")) error.erase(0, 4);
+      error = "EXECABORT Transaction discarded because of: " + error;
+      DiscardTransaction(client);
     }
     ReplyWriter(client.output(), client.protocol).Error(error);
     FinishReply(client, nullptr, reply_from, turn_us_);
@@ -141,7 +141,8 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
                            .server = *this,
                            .command = *entry.command,
                            .wanted = wanted,
-                           .prepared = client.prepared};
+                           .prepared = client.prepared,
+                           .ready_key = ready_key_};
     entry.command->handler(context);
   });
   if (ran == Keyspace::Ran::kWaiting) {

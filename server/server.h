@@ -226,6 +226,7 @@ class Server {
   Client* running_ = nullptr;                   ///< whose effects are being done,
   size_t* running_reply_from_ = nullptr;        ///<   and where its reply begins: messages come before it
   bool serving_ = false;
+  const std::string* ready_key_ = nullptr;  ///< of the blocked client that is being served
 
   std::list<std::unique_ptr<Client>> clients_;
   std::unordered_map<uint64_t, std::list<std::unique_ptr<Client>>::iterator> by_id_;

@@ -187,6 +187,7 @@ void Server::RunQueued(CommandContext& exec) {
 
 void CommandContext::Block(std::span<const std::string_view> keys, uint64_t timeout_ms,
                            std::string timeout_reply) {
+  if (timeout_reply.empty()) ReplyWriter(timeout_reply, client.protocol).NullArray();
   if (!can_block) {
     reply.buffer() += timeout_reply;
     return;
@@ -216,7 +217,10 @@ void Server::ServeBlocked() {
       std::string ignored;
       const CommandTable::Entry* entry = Resolve(client->request(), &ignored);
       AddToTurn(*client);
-      if (RunCommand(*client, *entry, client->request(), client->output().size()) == Step::kWait) continue;
+      ready_key_ = &key->key;
+      const Step step = RunCommand(*client, *entry, client->request(), client->output().size());
+      ready_key_ = nullptr;
+      if (step == Step::kWait) continue;
       client->NextRequest();
       MakeRunnable(*client);
     }

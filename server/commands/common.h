@@ -2,7 +2,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "encoding/numbers.h"
 #include "server/client.h"
@@ -31,6 +33,21 @@ inline bool ReadInteger(CommandContext& context, std::string_view text, int64_t*
   return false;
 }
 
+/// The keys that a blocking command is to try: its own, or the one for which it was woken.
+inline std::vector<std::string_view> KeysToTry(const CommandContext& context,
+                                               std::span<const std::string_view> keys) {
+  if (context.ready_key != nullptr) return {*context.ready_key};
+  return {keys.begin(), keys.end()};
+}
+
+/// As FindObject; but a command that has blocked goes on waiting when there is something else now.
+inline bool FindAwaited(CommandContext& context, std::string_view key, ObjectType type, Object** object) {
+  if (context.client.blocked == nullptr) return FindObject(context, key, type, object);
+  *object = context.txn.Find(key);
+  if (*object != nullptr && (*object)->type != type) *object = nullptr;
+  return true;
+}
+
 /// A timeout in milliseconds, for WAIT.
 inline bool ReadTimeoutMs(CommandContext& context, std::string_view text, int64_t* milliseconds) {
   const char* error = nullptr;
@@ -49,8 +66,8 @@ inline bool ReadBlockTimeout(CommandContext& context, std::string_view text, uin
   const char* error = nullptr;
   if (!ParseLongDouble(text, &seconds)) {
     error = "ERR timeout is not a float or out of range";
-  } else if (seconds < 0) {
-    error = "ERR timeout is negative";
+  } else if (seconds < 0 || seconds * 1000 > static_cast<long double>(INT64_MAX)) {
+    error = "ERR timeout is negative";  // so says Redis of what overflows, too
   } else if (seconds * 1000 > static_cast<long double>(INT64_MAX) - context.server.clock().WallMs()) {
     error = "ERR timeout is out of range";
   } else {

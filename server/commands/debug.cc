@@ -40,7 +40,7 @@ void SetActiveExpire(CommandContext& c) {
 }
 
 void ShowObject(CommandContext& c) {
-  const Object* object = c.txn.Find(c.args[2], Txn::Access::kPeek);
+  const Object* object = c.txn.Find(c.args[2], Txn::Access::kQuiet);
   if (object == nullptr) return c.reply.Error(error_text::kNoSuchKey);
   const Eviction& eviction = c.server.keyspace().eviction();
   const uint64_t idle_s = eviction.lfu() ? 0 : eviction.IdleMs(object) / 1000;

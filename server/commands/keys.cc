@@ -178,9 +178,10 @@ void Move(CommandContext& c) {
   Object* to = c.txn.ForWrite(c.args[1]);
   if (to->live()) return c.reply.Integer(0);
   c.txn.Move(from, to);
-  c.txn.Changed(to, EventClass::kGeneric, "move_to");
   c.txn.Select(c.client.db);
   c.txn.Changed(from, EventClass::kGeneric, "move_from");
+  c.txn.Select(db);
+  c.txn.Changed(to, EventClass::kGeneric, "move_to");
   c.reply.Integer(1);
 }
 

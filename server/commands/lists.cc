@@ -193,50 +193,121 @@ void Pop(CommandContext& c, ListEnd end) {
 void LPop(CommandContext& c) { Pop(c, ListEnd::kHead); }
 void RPop(CommandContext& c) { Pop(c, ListEnd::kTail); }
 
-/// LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]
-void LMPop(CommandContext& c) {
-  uint64_t number;
-  if (!ReadAtLeast(c, c.args[1], 1, "ERR numkeys should be greater than 0", &number)) return;
-  if (number >= c.args.size() - 2) return c.reply.Error(error_text::kSyntax);
-  const auto keys = c.args.subspan(2, number);
-  ListEnd end;
-  if (!ParseEnd(c, c.args[2 + number], &end)) return;
+struct PopManyQuery {
+  std::span<const std::string_view> keys;
+  ListEnd end = ListEnd::kHead;
   uint64_t count = 1;
-  const auto options = c.args.subspan(3 + number);
-  if (!options.empty()) {
-    if (!EqualIgnoreCase(options[0], "count") || options.size() < 2)
-      return c.reply.Error(error_text::kSyntax);
-    if (!ReadAtLeast(c, options[1], 1, "ERR count should be greater than 0", &count)) return;
-    if (options.size() > 2) return c.reply.Error(error_text::kSyntax);
-  }
-  if (number > 1) c.txn.Prefetch(keys);
+};
+
+/// `numkeys key [key ...] LEFT|RIGHT [COUNT count]`, from argument `at` on.
+bool ReadPopMany(CommandContext& c, size_t at, PopManyQuery* query) {
+  const auto syntax_error = [&] {
+    c.reply.Error(error_text::kSyntax);
+    return false;
+  };
+  uint64_t number;
+  if (!ReadAtLeast(c, c.args[at], 1, "ERR numkeys should be greater than 0", &number)) return false;
+  if (number >= c.args.size() - at - 1) return syntax_error();
+  query->keys = c.args.subspan(at + 1, number);
+  if (!ParseEnd(c, c.args[at + 1 + number], &query->end)) return false;
+  const auto options = c.args.subspan(at + 2 + number);
+  if (options.empty()) return true;
+  if (!EqualIgnoreCase(options[0], "count") || options.size() < 2) return syntax_error();
+  if (!ReadAtLeast(c, options[1], 1, "ERR count should be greater than 0", &query->count)) return false;
+  return options.size() == 2 || syntax_error();
+}
+
+/// Pops from the first list that exists. False: there is none, and nothing is written.
+bool PopMany(CommandContext& c, const PopManyQuery& query) {
+  const std::vector<std::string_view> keys = KeysToTry(c, query.keys);
+  if (keys.size() > 1) c.txn.Prefetch(keys);
   for (const std::string_view key : keys) {
     Object* object;
-    if (!FindObject(c, key, ObjectType::kList, &object)) return;
+    if (!FindAwaited(c, key, ObjectType::kList, &object)) return true;
     if (object == nullptr) continue;
     c.reply.ArrayHeader(2);
     c.reply.Bulk(key);
-    return ReplyPopped(c, object, end, std::min(count, ListLength(object)));
+    ReplyPopped(c, object, query.end, std::min(query.count, ListLength(object)));
+    return true;
   }
-  c.reply.NullArray();
+  return false;
 }
 
-void Move(CommandContext& c, ListEnd from_end, ListEnd to_end) {
+void LMPop(CommandContext& c) {
+  PopManyQuery query;
+  if (ReadPopMany(c, 1, &query) && !PopMany(c, query)) c.reply.NullArray();
+}
+
+/// Moves an element. False: there is none, and nothing is written.
+bool Move(CommandContext& c, ListEnd from_end, ListEnd to_end) {
   c.txn.Prefetch(c.args.subspan(1, 2));
   Object* from;
-  if (!FindList(c, &from)) return;
-  if (from == nullptr) return c.reply.Null();
+  if (!FindAwaited(c, c.args[1], ObjectType::kList, &from)) return true;
+  if (from == nullptr) return false;
   const Result<Object*> to = c.txn.ForWrite(c.args[2], ObjectType::kList);
-  if (!to.ok()) return WriteError(c.reply, to.status());
-  c.reply.Bulk(ListMove(c.txn, from, from_end, *to, to_end));
+  if (to.ok()) {
+    c.reply.Bulk(ListMove(c.txn, from, from_end, *to, to_end));
+  } else {
+    WriteError(c.reply, to.status());
+  }
+  return true;
 }
 
-void RPopLPush(CommandContext& c) { Move(c, ListEnd::kTail, ListEnd::kHead); }
+void RPopLPush(CommandContext& c) {
+  if (!Move(c, ListEnd::kTail, ListEnd::kHead)) c.reply.Null();
+}
+
+bool ParseEnds(CommandContext& c, ListEnd* from_end, ListEnd* to_end) {
+  return ParseEnd(c, c.args[3], from_end) && ParseEnd(c, c.args[4], to_end);
+}
 
 void LMove(CommandContext& c) {
   ListEnd from_end, to_end;
-  if (!ParseEnd(c, c.args[3], &from_end) || !ParseEnd(c, c.args[4], &to_end)) return;
-  Move(c, from_end, to_end);
+  if (ParseEnds(c, &from_end, &to_end) && !Move(c, from_end, to_end)) c.reply.Null();
+}
+
+// ---- The same, waiting for an element ----
+
+void BlockingPop(CommandContext& c, ListEnd end) {
+  uint64_t timeout_ms;
+  if (!ReadBlockTimeout(c, c.args.back(), &timeout_ms)) return;
+  const auto keys = c.args.subspan(1, c.args.size() - 2);
+  const std::vector<std::string_view> tried = KeysToTry(c, keys);
+  if (tried.size() > 1) c.txn.Prefetch(tried);
+  for (const std::string_view key : tried) {
+    Object* object;
+    if (!FindAwaited(c, key, ObjectType::kList, &object)) return;
+    if (object == nullptr) continue;
+    c.reply.ArrayHeader(2);
+    c.reply.Bulk(key);
+    return ListPop(c.txn, object, end, 1, [&](std::string_view value) { c.reply.Bulk(value); });
+  }
+  c.Block(keys, timeout_ms);
+}
+
+void BLPop(CommandContext& c) { BlockingPop(c, ListEnd::kHead); }
+void BRPop(CommandContext& c) { BlockingPop(c, ListEnd::kTail); }
+
+void BLMPop(CommandContext& c) {
+  uint64_t timeout_ms;
+  PopManyQuery query;
+  if (!ReadBlockTimeout(c, c.args[1], &timeout_ms) || !ReadPopMany(c, 2, &query)) return;
+  if (!PopMany(c, query)) c.Block(query.keys, timeout_ms);
+}
+
+void BlockingMove(CommandContext& c, ListEnd from_end, ListEnd to_end) {
+  uint64_t timeout_ms;
+  if (!ReadBlockTimeout(c, c.args.back(), &timeout_ms)) return;
+  if (Move(c, from_end, to_end)) return;
+  if (!c.can_block) return c.reply.Null();  // not what the timeout's reply is
+  c.Block(c.args.subspan(1, 1), timeout_ms);
+}
+
+void BRPopLPush(CommandContext& c) { BlockingMove(c, ListEnd::kTail, ListEnd::kHead); }
+
+void BLMove(CommandContext& c) {
+  ListEnd from_end, to_end;
+  if (ParseEnds(c, &from_end, &to_end)) BlockingMove(c, from_end, to_end);
 }
 
 // ---- Reads ----
@@ -464,12 +535,28 @@ constexpr KeySpec kUpdate[] = {{.flags = kKeyRw | kKeyUpdate}};
 constexpr KeySpec kDelete[] = {{.flags = kKeyRw | kKeyDelete}};
 constexpr KeySpec kMoveKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete},
                                  {.flags = kKeyRw | kKeyInsert, .index = 2}};
+constexpr KeySpec kPopAllButLast[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete, .last = -2}};
+constexpr KeySpec kBMPopKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete,
+                                   .index = 2,
+                                   .find = KeySpec::Find::kKeyNumber,
+                                   .key_number = 0,
+                                   .first_key = 1}};
 constexpr KeySpec kMPopKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete,
                                   .find = KeySpec::Find::kKeyNumber,
                                   .key_number = 0,
                                   .first_key = 1}};
 
 constexpr Command kCommands[] = {
+    {"blmove", 6, kWrite | kDenyOom | kNoScript | kBlocking, kList, "6.2.0", "O(1)",
+     "LMOVE, waiting for an element.", BLMove, kMoveKeys},
+    {"blmpop", -5, kWrite | kBlocking | kMovableKeys, kList, "7.0.0", "O(N+M) for N keys and M elements",
+     "LMPOP, waiting for an element.", BLMPop, kBMPopKeys},
+    {"blpop", -3, kWrite | kNoScript | kBlocking, kList, "2.0.0", "O(N) for N keys",
+     "Takes an element from the head of the first list that exists, waiting for one.", BLPop, kPopAllButLast},
+    {"brpop", -3, kWrite | kNoScript | kBlocking, kList, "2.0.0", "O(N) for N keys",
+     "Takes an element from the tail of the first list that exists, waiting for one.", BRPop, kPopAllButLast},
+    {"brpoplpush", 4, kWrite | kDenyOom | kNoScript | kBlocking, kList, "2.2.0", "O(1)",
+     "RPOPLPUSH, waiting for an element.", BRPopLPush, kMoveKeys},
     {"lindex", 3, kReadOnly, kList, "1.0.0",
      "O(1); O(log N) in a list that was changed in its middle, once it is in RAM",
      "Gives the element at an index.", LIndex, kRead},

@@ -27,7 +27,7 @@ void MemoryUsage(CommandContext& c) {
     if (!ParseInt64(c.args[i + 1], &samples)) return c.reply.Error(error_text::kNotInteger);
     if (samples < 0) return c.reply.Error(error_text::kSyntax);
   }
-  const Object* object = c.txn.Find(c.args[2], Txn::Access::kPeek);
+  const Object* object = c.txn.Find(c.args[2], Txn::Access::kQuiet);
   if (object == nullptr) return c.reply.Null();
   c.reply.Integer(static_cast<int64_t>(c.server.keyspace().hot().ObjectBytes(object)));
 }

@@ -15,7 +15,7 @@ constexpr std::string_view kSwitchNote =
 
 /// Looking at a key does not make it hotter. nullptr: null is written.
 Object* FindOrNull(CommandContext& c) {
-  Object* object = c.txn.Find(c.args[2], Txn::Access::kPeek);
+  Object* object = c.txn.Find(c.args[2], Txn::Access::kQuiet);
   if (object == nullptr) c.reply.Null();
   return object;
 }

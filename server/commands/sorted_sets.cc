@@ -287,24 +287,62 @@ bool ReadPopMany(CommandContext& c, size_t at, PopManyQuery* query) {
   return good;
 }
 
-void ZMPop(CommandContext& c) {
-  PopManyQuery query;
-  if (!ReadPopMany(c, 1, &query)) return;
-  c.txn.Prefetch(query.keys);
-  for (const std::string_view key : query.keys) {
+/// Pops from the first set that exists. False: there is none, and nothing is written.
+bool PopMany(CommandContext& c, const PopManyQuery& query) {
+  const std::vector<std::string_view> keys = KeysToTry(c, query.keys);
+  c.txn.Prefetch(keys);
+  for (const std::string_view key : keys) {
     Object* object;
-    if (!FindObject(c, key, ObjectType::kSortedSet, &object)) return;
+    if (!FindAwaited(c, key, ObjectType::kSortedSet, &object)) return true;
     if (object == nullptr) continue;
     c.reply.ArrayHeader(2);
     c.reply.Bulk(key);
     c.reply.ArrayHeader(std::min(query.count, object->rows->body.count));
-    return PopAndTell(c, object, query.highest, query.count, [&](const ScoredMember& member) {
+    PopAndTell(c, object, query.highest, query.count, [&](const ScoredMember& member) {
       c.reply.ArrayHeader(2);
       c.reply.Bulk(member.member);
       c.reply.Double(member.score);
     });
+    return true;
   }
-  c.reply.NullArray();
+  return false;
+}
+
+void ZMPop(CommandContext& c) {
+  PopManyQuery query;
+  if (ReadPopMany(c, 1, &query) && !PopMany(c, query)) c.reply.NullArray();
+}
+
+// ---- The same, waiting for a member ----
+
+void BlockingPop(CommandContext& c, bool highest) {
+  uint64_t timeout_ms;
+  if (!ReadBlockTimeout(c, c.args.back(), &timeout_ms)) return;
+  const auto keys = c.args.subspan(1, c.args.size() - 2);
+  const std::vector<std::string_view> tried = KeysToTry(c, keys);
+  c.txn.Prefetch(tried);
+  for (const std::string_view key : tried) {
+    Object* object;
+    if (!FindAwaited(c, key, ObjectType::kSortedSet, &object)) return;
+    if (object == nullptr) continue;
+    c.reply.ArrayHeader(3);
+    c.reply.Bulk(key);
+    return PopAndTell(c, object, highest, 1, [&](const ScoredMember& member) {
+      c.reply.Bulk(member.member);
+      c.reply.Double(member.score);
+    });
+  }
+  c.Block(keys, timeout_ms);
+}
+
+void BZPopMin(CommandContext& c) { BlockingPop(c, /*highest=*/false); }
+void BZPopMax(CommandContext& c) { BlockingPop(c, /*highest=*/true); }
+
+void BZMPop(CommandContext& c) {
+  uint64_t timeout_ms;
+  PopManyQuery query;
+  if (!ReadBlockTimeout(c, c.args[1], &timeout_ms) || !ReadPopMany(c, 2, &query)) return;
+  if (!PopMany(c, query)) c.Block(query.keys, timeout_ms);
 }
 
 // ---- The table ----
@@ -321,6 +359,9 @@ constexpr KeySpec kRangeStoreKeys[] = {{.flags = kKeyOw | kKeyUpdate},
                                        {.flags = kKeyRo | kKeyAccess, .index = 2}};
 constexpr KeySpec kPopKeys[] = {
     {.flags = kKeyRw | kKeyAccess | kKeyDelete, .find = KeySpec::Find::kKeyNumber, .first_key = 1}};
+constexpr KeySpec kBlockingPopKeys[] = {
+    {.flags = kKeyRw | kKeyAccess | kKeyDelete, .index = 2, .find = KeySpec::Find::kKeyNumber, .first_key = 1}};
+constexpr KeySpec kPopAllButLast[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete, .last = -2}};
 constexpr KeySpec kReadKeys[] = {
     {.flags = kKeyRo | kKeyAccess, .find = KeySpec::Find::kKeyNumber, .first_key = 1}};
 constexpr KeySpec kStoreKeys[] = {
@@ -332,6 +373,14 @@ constexpr std::string_view kRangeCost =
     "O(log(N)+M) for M members of N; a rank far from both ends of a set that is not in RAM costs O(N) once";
 
 constexpr Command kCommands[] = {
+    {"bzmpop", -5, kWrite | kBlocking | kMovableKeys, kGroup, "7.0.0", "O(K) + O(M*log(N)) for K keys and M members",
+     "ZMPOP, waiting for a member.", BZMPop, kBlockingPopKeys},
+    {"bzpopmax", -3, kWrite | kNoScript | kBlocking | kFast, kGroup, "5.0.0", "O(log(N))",
+     "Takes the member with the highest score from the first set that exists, waiting for one.", BZPopMax,
+     kPopAllButLast},
+    {"bzpopmin", -3, kWrite | kNoScript | kBlocking | kFast, kGroup, "5.0.0", "O(log(N))",
+     "Takes the member with the lowest score from the first set that exists, waiting for one.", BZPopMin,
+     kPopAllButLast},
     {"zadd", -4, kWrite | kDenyOom | kFast, kGroup, "1.2.0", "O(M*log(N)) for M members into N",
      "Adds members with scores, or changes their scores.", ZAdd, kUpdateKey},
     {"zcard", 2, kReadOnly | kFast, kGroup, "1.2.0", "O(1)", "Counts the members.", ZCard, kLookKey},

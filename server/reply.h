@@ -16,8 +16,8 @@ class ReplyWriter {
 
   bool resp3() const { return resp3_; }
   std::string& buffer() { return *out_; }
-  /// Appends replies that another writer made; without a copy where nothing is before long ones. (Short ones would
-  /// leave the owner with a buffer smaller than the one it had.)
+  /// Appends replies that another writer made; without a copy where nothing is before long ones. (Short ones
+  /// would leave the owner with a buffer smaller than the one it had.)
   void Append(std::string&& replies) {
     if (out_->empty() && replies.size() > out_->capacity()) {
       out_->swap(replies);

@@ -2,6 +2,7 @@
 
 #include "engine/hash.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

@@ -89,7 +89,7 @@ void SScan(CommandContext& c) {
 
 // ---- Random members ----
 
-/// Up to so many members, SPOP draws and removes without a look at a reader thread.
+/// Whether a reader thread should draw the members first, so that the set is not brought into RAM as a whole.
 bool PopShouldPrepare(const CommandContext& c, const Object* object, const RowDraw& draw) {
   return c.can_offload && draw.count < CollectionCount(object) && DrawNeedsWholeSpace(object, kMembers, draw);
 }

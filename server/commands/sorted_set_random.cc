@@ -61,7 +61,9 @@ void ReplyByRank(CommandContext& c, Object* object, const RandomQuery& query) {
   Random random(c);
   MemberWriter writer(c.reply, query.with_scores);
   writer.Header(query.count);
-  const auto write = [&](uint64_t rank) { writer.Member(DecodeScoreKey(MemberAt(c.txn, object, rank).key())); };
+  const auto write = [&](uint64_t rank) {
+    writer.Member(DecodeScoreKey(MemberAt(c.txn, object, rank).key()));
+  };
   if (query.distinct) {
     for (const uint64_t rank : DistinctRanks(random, query.count, all)) write(rank);
   } else {
@@ -118,15 +120,16 @@ Status SampleAny(const SnapshotView& view, uint64_t id, uint64_t all, const Rand
     std::sort(places.begin(), places.end());
     size_t filled = 0;
     uint64_t rank = 0;
-    Status status = view.ForEachRow(
-        id, RowSpace::kScores, {}, std::nullopt, /*forward=*/true, [&](std::string_view key, std::string_view) {
-          for (; filled < places.size() && places[filled].first == rank; ++filled) {
-            const ScoredMember member = DecodeScoreKey(key);
-            members[places[filled].second] = {member.score, std::string(member.member)};
-          }
-          ++rank;
-          return filled < places.size();
-        });
+    Status status =
+        view.ForEachRow(id, RowSpace::kScores, {}, std::nullopt, /*forward=*/true,
+                        [&](std::string_view key, std::string_view) {
+                          for (; filled < places.size() && places[filled].first == rank; ++filled) {
+                            const ScoredMember member = DecodeScoreKey(key);
+                            members[places[filled].second] = {member.score, std::string(member.member)};
+                          }
+                          ++rank;
+                          return filled < places.size();
+                        });
     if (!status.ok()) return status;
     if (filled < places.size()) return Code::kCorruption;  // fewer rows than the count says
     for (const OwnedMember& member : members) writer.Member({member.score, member.member});

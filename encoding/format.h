@@ -71,6 +71,12 @@
 ///          40 00 00 00 00 00 00 01                            b
 ///          40 00 00 00 00 00 00 02                            c
 ///
+/// Sorted set body  aux0: no row has a smaller sortable score; aux1: none has a larger one than the inverse
+/// of
+///                  aux1. So 0 and 0 tell nothing; a set that is not spread keeps them so.
+///                  (golden: 7 members, scores from 100 to 799:
+///                  07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f)
+///
 /// Expiry index     invariant: a key with an expiry has an index row at or before it. Rows may be stale.
 ///
 ///   scores key   0 u64 | expire_at_ms u64 | physical db u16 | user key       value: empty
@@ -117,7 +123,7 @@ struct Head {
   friend bool operator==(const Head&, const Head&) = default;
 };
 
-/// What a collection's body starts with. `aux0` and `aux1` by type: list: see above. Others: 0.
+/// What a collection's body starts with. `aux0` and `aux1` of lists and sorted sets: see above. Others: 0.
 struct CollectionBody {
   uint64_t count = 0;
   uint64_t aux0 = 0;

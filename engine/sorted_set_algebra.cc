@@ -26,9 +26,7 @@ class SourceReader {
 };
 
 /// Where a type keeps its members, and how a row shows one.
-RowSpace SpaceOf(ObjectType type) {
-  return type == ObjectType::kSet ? RowSpace::kFields : RowSpace::kScores;
-}
+RowSpace SpaceOf(ObjectType type) { return type == ObjectType::kSet ? RowSpace::kFields : RowSpace::kScores; }
 ScoredMember MemberOf(ObjectType type, std::string_view key) {
   return type == ObjectType::kSet ? ScoredMember{1, key} : DecodeScoreKey(key);
 }

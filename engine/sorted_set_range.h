@@ -10,8 +10,8 @@
 
 /// Parts of a sorted set: by score, by member (of sets whose scores are all the same), by rank. The first two
 /// are runs of rows between two keys of the scores space; ranks are positions in it. Short distances from
-/// either end are walked, so that a cold set costs a few rows; others need the whole space in RAM, or are left
-/// to a snapshot by the caller (RanksAtHand tells).
+/// either end are walked, so that a cold set costs a few rows; others need the whole space in RAM, or are
+/// left to a snapshot by the caller (RanksAtHand tells).
 ///
 /// Keyspace thread only, but for what says otherwise; may unwind. Source: redis.io/commands/zrange.
 namespace thermocline {
@@ -64,8 +64,8 @@ RankRange ClampRanks(int64_t start, int64_t stop, uint64_t count);
 /// The first row of a run in its direction. Not valid when the run is empty.
 Txn::Cursor SeekRun(Txn& txn, Object* object, const RowRun& run, bool reverse);
 
-/// Calls `visit(ScoredMember)` for the rows of a run in order, or in reverse order, after `skip` of them, until
-/// it gives false.
+/// Calls `visit(ScoredMember)` for the rows of a run in order, or in reverse order, after `skip` of them,
+/// until it gives false.
 template <typename Visit>
 void VisitRun(Txn& txn, Object* object, const RowRun& run, bool reverse, uint64_t skip, Visit&& visit) {
   // A long way is jumped where ranks are in RAM.

@@ -137,6 +137,7 @@ void AlgebraStore(CommandContext& c, const AlgebraForm& form, SetAlgebra algebra
 }
 
 void AlgebraGeneric(CommandContext& c, const AlgebraForm& form) {
+  if (form.store) c.txn.Prefetch(c.args.subspan(1, 1));  // or the work would be done twice
   AlgebraQuery query;
   if (!ReadAlgebraQuery(c, form, &query)) return;
   SetAlgebra& algebra = query.algebra;

@@ -169,8 +169,8 @@ void ReplyRanks(CommandContext& c, Object* object, const RangeQuery& query) {
   const bool cheap = RanksAtHand(c.txn, object) || NearAnEnd(object, ranks.first);
   if (object->rows->id != 0 &&
       (c.ShouldOffload(ranks.count) || (!cheap && c.ShouldOffload(object->rows->body.count)))) {
-    LongRead read{object->rows->id, WholeRun(object), query.reverse, query.with_scores,
-                  ranks.first,      ranks.count};
+    LongRead read{object->rows->id,  WholeRun(object), query.reverse,
+                  query.with_scores, ranks.first,      ranks.count};
     if (object->rows->scores.complete() && read.skip > 0) {
       // The reader need not walk to where the ranks begin.
       const uint64_t all = object->rows->body.count;
@@ -198,7 +198,8 @@ void ReplyRun(CommandContext& c, Object* object, const RangeQuery& query) {
   const auto skip = static_cast<uint64_t>(query.offset);
   const uint64_t limit = query.limit < 0 ? kNoLimit : static_cast<uint64_t>(query.limit);
   const auto offload = [&] {
-    OffloadRead(c, {object->rows->id, WithinBounds(object, run), query.reverse, query.with_scores, skip, limit});
+    OffloadRead(c,
+                {object->rows->id, WithinBounds(object, run), query.reverse, query.with_scores, skip, limit});
   };
   const bool may_offload = object->rows->id != 0 && c.ShouldOffload(object->rows->body.count);
   const bool complete = object->rows->scores.complete();
@@ -242,14 +243,14 @@ void ReplyCount(CommandContext& c, Object* object, const RowRun& run) {
   const std::optional<uint64_t> count =
       CountRun(c.txn, object, run, may_offload ? kLongReadRows : kNoLimit - 1);
   if (count.has_value()) return c.reply.Integer(static_cast<int64_t>(*count));
-  c.OffloadReply([id = object->rows->id, run = WithinBounds(object, run)](const SnapshotView& view,
-                                                                          ReplyWriter& reply) {
-    int64_t rows = 0;
-    Status status = view.ForEachRow(id, RowSpace::kScores, run.from, run.to, /*forward=*/true,
-                                    [&](std::string_view, std::string_view) { return ++rows, true; });
-    reply.Integer(rows);
-    return status;
-  });
+  c.OffloadReply(
+      [id = object->rows->id, run = WithinBounds(object, run)](const SnapshotView& view, ReplyWriter& reply) {
+        int64_t rows = 0;
+        Status status = view.ForEachRow(id, RowSpace::kScores, run.from, run.to, /*forward=*/true,
+                                        [&](std::string_view, std::string_view) { return ++rows, true; });
+        reply.Integer(rows);
+        return status;
+      });
 }
 
 /// Finishes ZREMRANGEBY*: `removed` members have gone.
@@ -287,7 +288,8 @@ void ZRangeStore(CommandContext& c) {
     members.push_back({member.score, std::string(member.member)});
   };
   if (object != nullptr && query.by == By::kRank) {
-    VisitRanks(c.txn, object, ClampRanks(query.start, query.stop, object->rows->body.count), query.reverse, take);
+    VisitRanks(c.txn, object, ClampRanks(query.start, query.stop, object->rows->body.count), query.reverse,
+               take);
   } else if (object != nullptr && query.offset >= 0 && query.limit != 0) {
     VisitRun(c.txn, object, RunOf(c, object, query, query.reverse), query.reverse,
              static_cast<uint64_t>(query.offset), [&](const ScoredMember& member) {

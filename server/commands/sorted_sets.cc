@@ -182,17 +182,17 @@ void RankGeneric(CommandContext& c, bool reverse) {
   RowRun run = WithinBounds(object, {{}, std::string(ScoreKey::kScoreBytes + 1, '\xff')});
   const std::string key(ScoreKey(*score, member).view());
   (reverse ? run.from : run.to) = reverse ? key + '\0' : key;
-  c.OffloadReply([id = object->rows->id, run = std::move(run), reverse](const SnapshotView& view,
-                                                                       ReplyWriter& reply) {
-    int64_t rows = 0;
-    Status status;
-    if (!run.empty()) {
-      status = view.ForEachRow(id, RowSpace::kScores, run.from, run.to, !reverse,
-                               [&](std::string_view, std::string_view) { return ++rows, true; });
-    }
-    reply.Integer(rows);
-    return status;
-  });
+  c.OffloadReply(
+      [id = object->rows->id, run = std::move(run), reverse](const SnapshotView& view, ReplyWriter& reply) {
+        int64_t rows = 0;
+        Status status;
+        if (!run.empty()) {
+          status = view.ForEachRow(id, RowSpace::kScores, run.from, run.to, !reverse,
+                                   [&](std::string_view, std::string_view) { return ++rows, true; });
+        }
+        reply.Integer(rows);
+        return status;
+      });
 }
 
 void ZRank(CommandContext& c) { RankGeneric(c, /*reverse=*/false); }
@@ -444,8 +444,8 @@ constexpr Command kCommands[] = {
      "Gives the members in a range of scores backwards.", ZRevRangeByScore, kReadKey},
     {"zrevrank", 3, kReadOnly | kFast, kGroup, "2.0.0", "O(log(N)) when the set is in RAM, up to O(N) else",
      "Tells how many members are behind one.", ZRevRank, kReadKey},
-    {"zscan", -3, kReadOnly, kGroup, "2.8.0", "O(COUNT) per call", "Walks over the members, a piece per call.",
-     ZScan, kReadKey, kRandomTips},
+    {"zscan", -3, kReadOnly, kGroup, "2.8.0", "O(COUNT) per call",
+     "Walks over the members, a piece per call.", ZScan, kReadKey, kRandomTips},
     {"zscore", 3, kReadOnly | kFast, kGroup, "1.2.0", "O(log(N))", "Gives a member's score.", ZScore,
      kReadKey},
     {"zunion", -3, kReadOnly | kMovableKeys, kGroup, "6.2.0",

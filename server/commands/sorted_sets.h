@@ -11,8 +11,8 @@
 /// What the files of the sorted set family share. The rows of all commands are in sorted_sets.cc.
 namespace thermocline {
 
-/// Writes members, with their scores where that is asked for. RESP3 then has an array of pairs, RESP2 one flat
-/// array.
+/// Writes members, with their scores where that is asked for. RESP3 then has an array of pairs, RESP2 one
+/// flat array.
 class MemberWriter {
  public:
   MemberWriter(ReplyWriter& reply, bool with_scores) : reply_(reply), with_scores_(with_scores) {}

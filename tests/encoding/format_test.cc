@@ -117,6 +117,12 @@ TEST(FormatTest, GoldenListBody) {
   EXPECT_EQ(body, (CollectionBody{4, head, (head + 3) << 1 | 1}));
 }
 
+TEST(FormatTest, GoldenSortedSetBody) {
+  std::string out;
+  AppendCollectionBody(out, {7, SortableScore(100), ~SortableScore(799)});
+  EXPECT_EQ(out, Hex("07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f"));
+}
+
 TEST(FormatTest, GoldenPackedRows) {
   const std::string bytes = Hex("02 01 61 02 31 32 00 00 01 02 73 31");
   std::string_view in = bytes;

@@ -1,0 +1,757 @@
+// The sorted set type against a plain model: in RAM and on disk, packed and spread; then what only a sorted
+// set has: bounds, queues, ranges by rank.
+
+#include "engine/sorted_set.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+
+#include "engine/keyspace_fixture.h"
+#include "engine/sorted_set_algebra.h"
+#include "engine/sorted_set_range.h"
+#include "engine/test_seed.h"
+
+namespace thermocline {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+using Model = std::map<std::string, double>;
+using Members = std::vector<std::pair<double, std::string>>;
+
+/// The members of a model in the order of a sorted set.
+Members Ordered(const Model& model) {
+  Members members;
+  for (const auto& [member, score] : model) members.emplace_back(score, member);
+  std::sort(members.begin(), members.end());
+  return members;
+}
+
+Object* ZSet(Txn& txn, std::string_view key) {
+  Object* object = txn.ForWrite(key);
+  if (!object->live()) txn.MakeRows(object, ObjectType::kSortedSet);
+  return object;
+}
+void Add(Txn& txn, std::string_view key, const Members& members) {
+  SortedSetEdit edit(txn, ZSet(txn, key));
+  for (const auto& [score, member] : members) {
+    double now = score;
+    edit.Add(member, {}, &now);
+  }
+  edit.Finish();
+}
+Members Visited(Txn& txn, Object* object, const RowRun& run, bool reverse, uint64_t skip = 0,
+                uint64_t limit = ~uint64_t{0}) {
+  Members members;
+  if (limit == 0) return members;
+  VisitRun(txn, object, run, reverse, skip, [&](const ScoredMember& member) {
+    members.emplace_back(member.score, member.member);
+    return members.size() < limit;
+  });
+  return members;
+}
+Members Ranks(Txn& txn, Object* object, RankRange ranks, bool reverse) {
+  Members members;
+  VisitRanks(txn, object, ranks, reverse,
+             [&](const ScoredMember& member) { members.emplace_back(member.score, member.member); });
+  return members;
+}
+Members All(Txn& txn, std::string_view key) {
+  Object* object = txn.Find(key);
+  return object == nullptr ? Members() : Visited(txn, object, ScoreRun({-kInf, kInf}), false);
+}
+
+/// What the bounds promise.
+void CheckBounds(const Object* object, const Model& model) {
+  for (const auto& [member, score] : model) {
+    ASSERT_GE(format::SortableScore(score), LowerBound(object)) << member;
+    ASSERT_LE(format::SortableScore(score), UpperBound(object)) << member;
+  }
+}
+
+// ---- Random operations against a model ----
+
+struct Setting {
+  const char* name;
+  bool evict_between = false;
+  bool flush_between = false;
+  uint64_t block_cache_bytes = 8 << 20;
+  int reopen_one_in = 0;
+};
+
+class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInterface<Setting> {
+ protected:
+  void SetUp() override {
+    options.store.block_cache_bytes = GetParam().block_cache_bytes;
+    KeyspaceFixture::SetUp();
+  }
+
+  uint64_t Below(uint64_t n) { return random_() % n; }
+  std::string RandomKey() { return "key" + std::to_string(Below(4)); }
+  std::string RandomMember() {
+    const uint64_t i = Below(members_);
+    if (i % 31 == 7) return std::string(300, static_cast<char>(i));
+    if (i % 17 == 5) return std::string(1, '\0') + static_cast<char>(i);
+    return "member" + std::to_string(i);
+  }
+  double RandomScore() {
+    switch (Below(12)) {
+      case 0: return Below(2) == 0 ? kInf : -kInf;
+      case 1: return 0;
+      case 2: return -1e-300;
+      case 3: return static_cast<double>(Below(1000)) / 7;
+      default: return static_cast<double>(Below(30)) - 15;
+    }
+  }
+  const Model& Of(const std::string& key) {
+    static const Model empty;
+    const auto found = model_.find(key);
+    return found == model_.end() ? empty : found->second;
+  }
+  void Forget(const std::string& key, const Members& members) {
+    for (const auto& [score, member] : members) model_[key].erase(member);
+  }
+
+  void AddSome(const std::string& key) {
+    const AddOptions all[] = {{},
+                              {.only_new = true},
+                              {.only_existing = true},
+                              {.only_greater = true},
+                              {.only_less = true},
+                              {.only_existing = true, .only_greater = true},
+                              {.increment = true}};
+    const AddOptions options = all[Below(2) == 0 ? 0 : Below(std::size(all))];
+    Members changes(options.increment ? 1 : 1 + Below(6));
+    for (auto& [score, member] : changes) score = RandomScore(), member = RandomMember();
+    const auto outcomes = Run([&](Txn& txn) {
+      std::vector<std::pair<AddOutcome, double>> outcomes;
+      if (options.only_existing && txn.Find(key) == nullptr) return outcomes;
+      SortedSetEdit edit(txn, ZSet(txn, key));
+      for (const auto& [score, member] : changes) {
+        double now = score;
+        const AddOutcome outcome = edit.Add(member, options, &now);
+        outcomes.emplace_back(outcome, now);
+      }
+      edit.Finish();
+      return outcomes;
+    });
+    if (options.only_existing && Of(key).empty()) {
+      ASSERT_TRUE(outcomes.empty());
+      return;
+    }
+    for (size_t i = 0; i < changes.size(); ++i) {
+      const auto& [score, member] = changes[i];
+      const auto old = Of(key).find(member);
+      if (old == Of(key).end()) {
+        ASSERT_EQ(outcomes[i].first, options.only_existing ? AddOutcome::kNothing : AddOutcome::kAdded);
+        if (!options.only_existing) model_[key][member] = score;
+        continue;
+      }
+      const double wanted = options.increment ? old->second + score : score;
+      const bool held = !options.only_new && !(options.only_greater && wanted <= old->second) &&
+                        !(options.only_less && wanted >= old->second);
+      const AddOutcome expected = !held                   ? AddOutcome::kNothing
+                                  : std::isnan(wanted)    ? AddOutcome::kNan
+                                  : wanted == old->second ? AddOutcome::kSame
+                                                          : AddOutcome::kUpdated;
+      ASSERT_EQ(outcomes[i].first, expected) << member << " " << score;
+      if (expected == AddOutcome::kUpdated) {
+        ASSERT_EQ(outcomes[i].second, wanted);
+        model_[key][member] = wanted;
+      }
+    }
+  }
+
+  ScoreRange RandomRange() { return {RandomScore(), RandomScore(), Below(3) == 0, Below(3) == 0}; }
+  static bool Inside(const ScoreRange& range, double score) {
+    return (range.min_exclusive ? score > range.min : score >= range.min) &&
+           (range.max_exclusive ? score < range.max : score <= range.max);
+  }
+  Members Between(const std::string& key, const ScoreRange& range) {
+    Members members;
+    for (const auto& row : Ordered(Of(key))) {
+      if (Inside(range, row.first)) members.push_back(row);
+    }
+    return members;
+  }
+
+  void RemoveSome(const std::string& key) {
+    const Members all = Ordered(Of(key));
+    switch (Below(5)) {
+      case 0: {
+        const ScoreRange range = RandomRange();
+        const Members gone = Between(key, range);
+        const uint64_t removed = Run([&](Txn& txn) {
+          Object* object = txn.Find(key);
+          return object == nullptr ? 0 : RemoveRun(txn, object, ScoreRun(range));
+        });
+        ASSERT_EQ(removed, gone.size());
+        return Forget(key, gone);
+      }
+      case 1: {
+        const auto start = static_cast<int64_t>(Below(20)) - 10;
+        const RankRange ranks = ClampRanks(start, start + static_cast<int64_t>(Below(12)), all.size());
+        const uint64_t removed = Run([&](Txn& txn) {
+          Object* object = txn.Find(key);
+          return object == nullptr ? 0 : RemoveRanks(txn, object, ranks);
+        });
+        ASSERT_EQ(removed, ranks.count);
+        const auto from = all.begin() + static_cast<ptrdiff_t>(ranks.first);
+        return Forget(key, {from, from + static_cast<ptrdiff_t>(ranks.count)});
+      }
+      case 2: {
+        const bool highest = Below(2) == 0;
+        const uint64_t count = std::min<uint64_t>(1 + (Below(4) == 0 ? Below(200) : Below(3)), all.size());
+        const Members popped = Run([&](Txn& txn) {
+          Members members;
+          if (Object* object = txn.Find(key)) {
+            PopMembers(txn, object, highest, count, [&](const ScoredMember& member) {
+              members.emplace_back(member.score, member.member);
+            });
+          }
+          return members;
+        });
+        Members expected = all;
+        if (highest) std::reverse(expected.begin(), expected.end());
+        expected.resize(count);
+        ASSERT_EQ(popped, expected);
+        return Forget(key, expected);
+      }
+      default: {
+        std::vector<std::string> members(1 + Below(8));
+        for (std::string& member : members) member = RandomMember();
+        const uint64_t removed = Run([&](Txn& txn) {
+          uint64_t count = 0;
+          Object* object = txn.Find(key);
+          if (object == nullptr) return count;
+          SortedSetEdit edit(txn, object);
+          for (size_t i = 0; i < members.size() && edit.count() > 0; ++i) count += edit.Remove(members[i]);
+          edit.Finish();
+          return count;
+        });
+        uint64_t expected = 0;
+        for (const std::string& member : members) expected += model_[key].erase(member);
+        ASSERT_EQ(removed, expected);
+      }
+    }
+  }
+
+  void Write() {
+    const std::string key = RandomKey();
+    const uint64_t what = Below(100);
+    if (what < 60) {
+      AddSome(key);
+    } else if (what < 92) {
+      RemoveSome(key);
+    } else if (what < 95) {
+      Run([&](Txn& txn) {
+        if (Object* object = txn.Find(key)) txn.Remove(object);
+      });
+      model_.erase(key);
+    } else if (what < 97) {
+      const std::string other = RandomKey();
+      Run([&](Txn& txn) {
+        Object* from = txn.Find(key);
+        if (from != nullptr && key != other) txn.Move(from, txn.ForWrite(other));
+      });
+      if (key != other && !Of(key).empty()) model_[other] = std::exchange(model_[key], {});
+    } else {
+      StoreUnion(key);
+    }
+    if (model_.contains(key) && model_[key].empty()) model_.erase(key);
+  }
+
+  void StoreUnion(const std::string& key) {
+    const std::string from[] = {RandomKey(), RandomKey()};
+    Run([&](Txn& txn) {
+      SetAlgebra algebra{.aggregate = ScoreAggregate::kMax};
+      for (const std::string& source : from) algebra.sources.push_back(MakeSource(txn.Find(source), 1));
+      const std::vector<OwnedMember> members = Combine(txn, algebra);
+      if (!members.empty()) StoreMembers(txn, txn.ForWrite(key), members);
+    });
+    Model result = Of(from[0]);
+    for (const auto& [member, score] : Of(from[1])) {
+      const auto [at, added] = result.emplace(member, score);
+      if (!added) at->second = std::max(at->second, score);
+    }
+    if (!result.empty()) model_[key] = result;
+  }
+
+  void Read() {
+    const std::string key = RandomKey();
+    const Model model = Of(key);
+    Members all = Ordered(model);
+    const bool reverse = Below(2) == 0;
+    switch (Below(5)) {
+      case 0: {
+        const std::string member = RandomMember();
+        const auto score = Run([&](Txn& txn) {
+          Object* object = txn.Find(key);
+          return object == nullptr ? std::nullopt : ScoreOf(txn, object, member);
+        });
+        const auto expected = model.find(member);
+        ASSERT_EQ(score.has_value(), expected != model.end());
+        if (score.has_value()) {
+          ASSERT_EQ(*score, expected->second);
+        }
+        break;
+      }
+      case 1: {
+        const ScoreRange range = RandomRange();
+        const uint64_t skip = Below(3) == 0 ? Below(100) : 0, limit = Below(2) == 0 ? Below(9) : SIZE_MAX;
+        Members expected = Between(key, range);
+        const size_t inside = expected.size();
+        if (reverse) std::reverse(expected.begin(), expected.end());
+        expected.erase(expected.begin(), expected.begin() + static_cast<ptrdiff_t>(std::min(skip, inside)));
+        if (expected.size() > limit) expected.resize(limit);
+        Run([&](Txn& txn) {
+          Object* object = txn.Find(key);
+          if (object == nullptr) return;
+          ASSERT_EQ(CountRun(txn, object, ScoreRun(range), ~uint64_t{0} - 1), inside);
+          ASSERT_EQ(Visited(txn, object, ScoreRun(range), reverse, skip, limit), expected);
+        });
+        break;
+      }
+      case 2: {
+        const RankRange ranks = ClampRanks(static_cast<int64_t>(Below(60)) - 30,
+                                           static_cast<int64_t>(Below(60)) - 30, all.size());
+        const Members found = Run([&](Txn& txn) {
+          Object* object = txn.Find(key);
+          return object == nullptr ? Members() : Ranks(txn, object, ranks, reverse);
+        });
+        if (reverse) std::reverse(all.begin(), all.end());
+        const auto from = all.begin() + static_cast<ptrdiff_t>(ranks.first);
+        ASSERT_EQ(found, Members(from, from + static_cast<ptrdiff_t>(ranks.count)));
+        break;
+      }
+      case 3: {
+        if (all.empty()) break;
+        const uint64_t rank = Below(all.size());
+        const uint64_t found = Run([&](Txn& txn) {
+          return RankOf(txn, txn.Find(key), {all[rank].first, all[rank].second});
+        });
+        ASSERT_EQ(found, rank);
+        break;
+      }
+      default:
+        Run([&](Txn& txn) {
+          const Object* object = txn.Find(key);
+          ASSERT_EQ(object == nullptr ? 0 : object->rows->body.count, model.size());
+          if (object != nullptr) CheckBounds(object, model);
+        });
+    }
+  }
+
+  void CheckAll() {
+    for (int i = 0; i < 4; ++i) {
+      const std::string key = "key" + std::to_string(i);
+      ASSERT_EQ(Run([&](Txn& txn) { return All(txn, key); }), Ordered(Of(key))) << key;
+      Run([&](Txn& txn) {
+        if (const Object* object = txn.Find(key)) CheckBounds(object, Of(key));
+      });
+    }
+    ASSERT_EQ(keyspace->KeyCount(0), model_.size());
+  }
+
+  /// The disk holds the live objects and nothing else.
+  void CheckDisk() {
+    std::map<std::string, std::string> fields, scores;
+    size_t keys = 0;
+    for (const auto& [key, value] : RowsOf(Family::kMetadata)) {
+      const std::string name = key.substr(2);
+      ASSERT_TRUE(model_.contains(name)) << name;
+      ++keys;
+      std::string_view rest = value;
+      format::Head head;
+      format::CollectionBody body;
+      ASSERT_TRUE(format::DecodeHead(rest, &head).ok());
+      ASSERT_TRUE(format::DecodeCollectionBody(rest, &body));
+      ASSERT_EQ(body.count, model_[name].size());
+      if (head.object_id == 0) continue;
+      for (const auto& [member, score] : model_[name]) {
+        std::string field_key, score_key, score_bytes;
+        AppendBig64(score_bytes, format::SortableScore(score));
+        format::AppendRowKey(field_key, head.object_id, member);
+        format::AppendRowKey(score_key, head.object_id, score_bytes + member);
+        fields.emplace(field_key, score_bytes);
+        scores.emplace(score_key, "");
+      }
+    }
+    ASSERT_EQ(keys, model_.size());
+    ASSERT_EQ(RowsOf(Family::kFields), fields);
+    ASSERT_EQ(RowsOf(Family::kScores), scores);
+  }
+
+  std::mt19937_64 random_;
+  uint64_t members_ = 10;
+  std::map<std::string, Model> model_;
+};
+
+TEST_P(SortedSetModelTest, RandomOperationsEqualTheModel) {
+  const Setting& setting = GetParam();
+  const uint64_t first = TestSeed(1);
+  for (uint64_t seed = first; seed < first + 3; ++seed) {
+    SCOPED_TRACE("SEED=" + std::to_string(seed));
+    random_.seed(seed);
+    members_ = seed % 3 == 0 ? 600 : seed % 3 == 1 ? 60 : 8;
+    const int turns = setting.flush_between ? 150 : 400;
+    for (int turn = 0; turn < turns; ++turn) {
+      for (uint64_t commands = 1 + Below(8); commands > 0; --commands) {
+        Below(2) == 0 ? Write() : Read();
+        if (HasFatalFailure()) return;
+      }
+      Commit();
+      if (setting.flush_between && Below(3) == 0) {
+        ASSERT_TRUE(keyspace->store().Flush().ok());
+      }
+      if (setting.evict_between) EvictAll();
+      if (Below(8) == 0) keyspace->Tick();
+      keyspace->Housekeeping();
+      if (setting.reopen_one_in > 0 && Below(static_cast<uint64_t>(setting.reopen_one_in)) == 0) {
+        Commit();
+        Below(2) == 0 ? Crash() : Reopen();
+      }
+      if (turn % 40 == 0) {
+        ASSERT_NO_FATAL_FAILURE(CheckAll());
+      }
+    }
+    ASSERT_NO_FATAL_FAILURE(CheckAll());
+    Purge();
+    ASSERT_NO_FATAL_FAILURE(CheckDisk());
+    Reopen();
+    ASSERT_NO_FATAL_FAILURE(CheckAll());
+    Commit();
+    Purge();
+    ASSERT_NO_FATAL_FAILURE(CheckDisk());
+  }
+  if (setting.flush_between) {
+    EXPECT_GT(waits, 100);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Settings, SortedSetModelTest,
+                         testing::Values(Setting{"Hot"}, Setting{.name = "Evicted", .evict_between = true},
+                                         Setting{.name = "Reopened", .reopen_one_in = 20},
+                                         Setting{.name = "Cold",
+                                                 .evict_between = true,
+                                                 .flush_between = true,
+                                                 .block_cache_bytes = 1,
+                                                 .reopen_one_in = 50},
+                                         Setting{.name = "HotOverCold",
+                                                 .flush_between = true,
+                                                 .block_cache_bytes = 1,
+                                                 .reopen_one_in = 10}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// ---- Single matters ----
+
+class SortedSetTest : public KeyspaceFixture {
+ protected:
+  /// `count` members m0000000... with the scores 0, 1, 2, ...
+  static Members Numbered(int count) {
+    Members members;
+    for (int i = 0; i < count; ++i) {
+      char name[16];
+      std::snprintf(name, sizeof(name), "m%07d", i);
+      members.emplace_back(i, name);
+    }
+    return members;
+  }
+  void Fill(const std::string& key, const Members& members) {
+    constexpr size_t kAtOnce = 10'000;
+    for (size_t i = 0; i < members.size(); i += kAtOnce) {
+      const auto from = members.begin() + static_cast<ptrdiff_t>(i);
+      const auto to = members.begin() + static_cast<ptrdiff_t>(std::min(members.size(), i + kAtOnce));
+      Run([&](Txn& txn) { Add(txn, key, {from, to}); });
+      Commit();
+    }
+  }
+  format::CollectionBody Body(const std::string& key) {
+    return Run([&](Txn& txn) { return txn.body(txn.Find(key)); });
+  }
+};
+
+TEST_F(SortedSetTest, MinusZeroIsZero) {
+  Fill("z", {{-0.0, "a"}, {0.0, "b"}, {-0.0, "c"}});
+  Run([](Txn& txn) {
+    Object* object = txn.Find("z");
+    EXPECT_FALSE(std::signbit(*ScoreOf(txn, object, "a")));
+    EXPECT_EQ(All(txn, "z"), (Members{{0, "a"}, {0, "b"}, {0, "c"}}));
+    EXPECT_EQ(CountRun(txn, object, ScoreRun({-0.0, 0.0}), 100), 3u);
+    EXPECT_EQ(CountRun(txn, object, ScoreRun({-0.0, 1, true, false}), 100), 0u);
+  });
+}
+
+TEST_F(SortedSetTest, ScoreRunsEndWhereTheyShould) {
+  Fill("z", {{-kInf, "a"}, {-5e-324, "b"}, {0, "c"}, {5e-324, "d"}, {1, "e"}, {kInf, "f"}});
+  const auto count = [&](const ScoreRange& range) {
+    return Run([&](Txn& txn) { return *CountRun(txn, txn.Find("z"), ScoreRun(range), 100); });
+  };
+  EXPECT_EQ(count({-kInf, kInf}), 6u);
+  EXPECT_EQ(count({-kInf, kInf, true, true}), 4u);
+  EXPECT_EQ(count({kInf, kInf}), 1u);
+  EXPECT_EQ(count({kInf, kInf, true, false}), 0u);
+  EXPECT_EQ(count({-kInf, -kInf}), 1u);
+  EXPECT_EQ(count({0, 0}), 1u);
+  EXPECT_EQ(count({0, 0, true, false}), 0u);
+  EXPECT_EQ(count({-5e-324, 5e-324, true, true}), 1u);
+  EXPECT_EQ(count({1, 0}), 0u);
+}
+
+TEST_F(SortedSetTest, APackedSetKeepsNoBounds) {
+  Fill("z", Numbered(10));
+  Run([](Txn& txn) { PopMembers(txn, txn.Find("z"), false, 3, [](const ScoredMember&) {}); });
+  EXPECT_EQ(Body("z"), (format::CollectionBody{7, 0, 0}));
+}
+
+TEST_F(SortedSetTest, BoundsFollowWhatLeavesAndComes) {
+  Fill("z", Numbered(1000));
+  EXPECT_EQ(Body("z"), (format::CollectionBody{1000, 0, 0}));
+  const auto pop = [&](bool highest, uint64_t count) {
+    Run([&](Txn& txn) { PopMembers(txn, txn.Find("z"), highest, count, [](const ScoredMember&) {}); });
+  };
+  pop(false, 1);
+  EXPECT_EQ(Body("z").aux0, format::SortableScore(1));
+  pop(false, 99);
+  EXPECT_EQ(Body("z").aux0, format::SortableScore(100));
+  EXPECT_EQ(Body("z").aux1, 0u);
+  pop(true, 200);
+  EXPECT_EQ(~Body("z").aux1, format::SortableScore(799));
+  Run([](Txn& txn) {
+    SortedSetEdit edit(txn, txn.Find("z"));
+    EXPECT_TRUE(edit.Remove("m0000100"));
+    EXPECT_TRUE(edit.Remove("m0000500"));
+    edit.Finish();
+  });
+  EXPECT_EQ(Body("z").aux0, format::SortableScore(101));
+  // A score outside widens them, be it new or changed.
+  Fill("z", {{-7, "new"}, {5000, "m0000300"}});
+  EXPECT_EQ(Body("z").aux0, format::SortableScore(-7));
+  EXPECT_EQ(~Body("z").aux1, format::SortableScore(5000));
+  Fill("z", {{50, "new"}});
+  EXPECT_EQ(Body("z").aux0, format::SortableScore(50));
+  Run([](Txn& txn) { RemoveRun(txn, txn.Find("z"), ScoreRun({-kInf, 400})); });
+  EXPECT_EQ(Body("z").aux0, format::SortableScore(401));
+  const Members before = Run([](Txn& txn) { return All(txn, "z"); });
+  Commit();
+  Reopen();
+  EXPECT_EQ(Run([](Txn& txn) { return All(txn, "z"); }), before);
+}
+
+TEST_F(SortedSetTest, AColdQueueDoesNotReadItsTombstones) {
+  options.store.block_cache_bytes = 1;
+  Crash();
+  constexpr int kJobs = 40'000;
+  Fill("q", Numbered(kJobs));
+  // Jobs leave one by one, so that there is a tombstone for each.
+  for (int i = 0; i < kJobs - 500; i += 100) {
+    Run([&](Txn& txn) {
+      SortedSetEdit edit(txn, txn.Find("q"));
+      for (const auto& [score, member] : Numbered(i + 100)) {
+        if (score >= i) edit.Remove(member);
+      }
+      edit.Finish();
+    });
+    Commit();
+  }
+  Crash();  // all is in the log
+  waits = 0;
+  const Members next = Run([](Txn& txn) {
+    return Visited(txn, txn.Find("q"), ScoreRun({-kInf, kInf}), false, 0, 10);
+  });
+  EXPECT_EQ(next.front().first, kJobs - 500);
+  EXPECT_LE(waits, 3);
+  Run([](Txn& txn) {
+    Object* object = txn.Find("q");
+    // What is below the bound is known without a look.
+    EXPECT_EQ(object->rows->scores.SeekBackward(ScoreKey(kJobs - 500.5, "").view()).at(),
+              RowTree::Cursor::At::kEnd);
+    PopMembers(txn, object, false, 1, [](const ScoredMember&) {});
+    EXPECT_EQ(LowerBound(object), format::SortableScore(kJobs - 499));
+  });
+}
+
+TEST_F(SortedSetTest, AColdTopTenReadsFewRows) {
+  options.store.block_cache_bytes = 1;
+  Crash();
+  Fill("z", Numbered(50'000));
+  Reopen();
+  waits = 0;
+  Run([](Txn& txn) {
+    Object* object = txn.Find("z");
+    EXPECT_EQ(Ranks(txn, object, {0, 10}, true).front().first, 49'999);
+    EXPECT_EQ(Ranks(txn, object, {5, 5}, false).back().first, 9);
+    EXPECT_LT(object->rows->scores.count(), 2000u);
+    EXPECT_EQ(ScoreOf(txn, object, "m0025000"), 25'000);
+    EXPECT_EQ(object->rows->fields.count(), 1u);
+  });
+  EXPECT_LE(waits, 5);
+}
+
+TEST_F(SortedSetTest, DeepRanksAndLongWays) {
+  Fill("z", Numbered(20'000));
+  Reopen();
+  Run([](Txn& txn) {
+    Object* object = txn.Find("z");
+    EXPECT_EQ(Ranks(txn, object, {10'000, 2}, false), (Members{{10'000, "m0010000"}, {10'001, "m0010001"}}));
+    EXPECT_EQ(Ranks(txn, object, {10'000, 2}, true), (Members{{9'999, "m0009999"}, {9'998, "m0009998"}}));
+    const RowRun run = ScoreRun({100, 19'000});
+    EXPECT_EQ(Visited(txn, object, run, false, 5000, 1), (Members{{5100, "m0005100"}}));
+    EXPECT_EQ(Visited(txn, object, run, true, 5000, 1), (Members{{14'000, "m0014000"}}));
+    EXPECT_TRUE(Visited(txn, object, run, true, 18'901, 1).empty());
+    EXPECT_EQ(Visited(txn, object, run, true, 18'900, 1), (Members{{100, "m0000100"}}));
+  });
+}
+
+TEST_F(SortedSetTest, CountingStopsWhereItWasTold) {
+  Fill("z", Numbered(5000));
+  Reopen();
+  Run([](Txn& txn) {
+    Object* object = txn.Find("z");
+    const RowRun run = ScoreRun({10, 4000});
+    EXPECT_EQ(CountRun(txn, object, run, 100), std::nullopt);
+    EXPECT_EQ(CountRun(txn, object, run, 3991), 3991u);
+    EXPECT_EQ(CountRun(txn, object, run, 3990), std::nullopt);
+    txn.CompleteRows(object, RowSpace::kScores);
+    EXPECT_EQ(CountRun(txn, object, run, 100), 3991u);
+  });
+}
+
+TEST_F(SortedSetTest, LexRunsOfALargeSet) {
+  Members members;
+  for (const auto& [score, member] : Numbered(3000)) members.emplace_back(0, member);
+  Fill("z", members);
+  Run([](Txn& txn) { PopMembers(txn, txn.Find("z"), false, 10, [](const ScoredMember&) {}); });
+  Commit();
+  Reopen();
+  using Kind = LexBound::Kind;
+  const auto names = [&](const LexRange& range, bool reverse) {
+    return Run([&](Txn& txn) {
+      Object* object = txn.Find("z");
+      return Visited(txn, object, LexRun(txn, object, range, reverse), reverse);
+    });
+  };
+  EXPECT_EQ(names({{Kind::kInclusive, "m0001000"}, {Kind::kExclusive, "m0001002"}}, false),
+            (Members{{0, "m0001000"}, {0, "m0001001"}}));
+  EXPECT_EQ(names({{Kind::kExclusive, "m0001000"}, {Kind::kInclusive, "m0001002"}}, true),
+            (Members{{0, "m0001002"}, {0, "m0001001"}}));
+  EXPECT_EQ(names({{Kind::kLowest, ""}, {Kind::kExclusive, "m0000011"}}, false), (Members{{0, "m0000010"}}));
+  EXPECT_EQ(names({{Kind::kLowest, ""}, {Kind::kHighest, ""}}, false).size(), 2990u);
+  EXPECT_TRUE(names({{Kind::kHighest, ""}, {Kind::kLowest, ""}}, false).empty());
+  EXPECT_TRUE(names({{Kind::kInclusive, "b"}, {Kind::kInclusive, "a"}}, false).empty());
+}
+
+TEST_F(SortedSetTest, EncodingFollowsTheCompactLimits) {
+  const auto encoding = [&] { return Run([](Txn& txn) { return txn.Find("z")->encoding; }); };
+  Fill("z", Numbered(128));
+  EXPECT_EQ(encoding(), Encoding::kAuto);
+  Fill("z", {{7, "m0000001"}});
+  EXPECT_EQ(encoding(), Encoding::kAuto);
+  Fill("z", {{7, "one more"}});
+  EXPECT_EQ(encoding(), Encoding::kRaw);
+  Run([](Txn& txn) { RemoveRun(txn, txn.Find("z"), ScoreRun({5, kInf})); });
+  EXPECT_EQ(encoding(), Encoding::kRaw);
+  Reopen();
+  EXPECT_EQ(encoding(), Encoding::kRaw);
+}
+
+// ---- Unions and their kin ----
+
+class SetAlgebraTest : public SortedSetTest {
+ protected:
+  void FillSet(const std::string& key, const std::vector<std::string>& members) {
+    Run([&](Txn& txn) {
+      Object* object = txn.ForWrite(key);
+      txn.MakeRows(object, ObjectType::kSet);
+      for (const std::string& member : members) txn.Put(object, RowSpace::kFields, member, {});
+      format::CollectionBody body;
+      body.count = members.size();
+      txn.SetBody(object, body);
+    });
+    Commit();
+  }
+  static SetAlgebra Make(Txn& txn, const SetAlgebra& what,
+                         const std::vector<std::pair<std::string, double>>& inputs) {
+    SetAlgebra algebra = what;
+    for (const auto& [key, weight] : inputs) algebra.sources.push_back(MakeSource(txn.Find(key), weight));
+    return algebra;
+  }
+  static Members Plain(const std::vector<OwnedMember>& members) {
+    Members plain;
+    for (const OwnedMember& member : members) plain.emplace_back(member.score, member.member);
+    return plain;
+  }
+  /// The result as the keyspace thread and as a reader thread find it.
+  Members Result(const SetAlgebra& what, const std::vector<std::pair<std::string, double>>& inputs) {
+    Commit();
+    const Members inline_result = Run([&](Txn& txn) { return Plain(Combine(txn, Make(txn, what, inputs))); });
+    const SetAlgebra algebra = Run([&](Txn& txn) {
+      SetAlgebra algebra = Make(txn, what, inputs);
+      for (AlgebraSource& source : algebra.sources) CopyPacked(txn, &source);
+      return algebra;
+    });
+    Members read;
+    Command command;
+    EXPECT_TRUE(keyspace->Offload(command, 0, [&](const SnapshotView& view) {
+      auto members = Combine(view, algebra);
+      EXPECT_TRUE(members.ok());
+      read = Plain(*members);
+    }));
+    AwaitReady({&command});
+    EXPECT_EQ(read, inline_result);
+    return inline_result;
+  }
+};
+
+TEST_F(SetAlgebraTest, SmallInputs) {
+  Fill("a", {{1, "x"}, {2, "y"}, {3, "z"}});
+  Fill("b", {{10, "y"}, {-20, "z"}, {30, "w"}});
+  FillSet("s", {"z", "q"});
+  const SetAlgebra sum, low{.aggregate = ScoreAggregate::kMin};
+  EXPECT_EQ(Result(sum, {{"a", 1}, {"b", 2}}), (Members{{-37, "z"}, {1, "x"}, {22, "y"}, {60, "w"}}));
+  EXPECT_EQ(Result(low, {{"a", 1}, {"s", 5}, {"missing", 1}}),
+            (Members{{1, "x"}, {2, "y"}, {3, "z"}, {5, "q"}}));
+  const SetAlgebra inter{.operation = SetOperation::kIntersection};
+  EXPECT_EQ(Result(inter, {{"a", 1}, {"b", 1}, {"s", 100}}), (Members{{83, "z"}}));
+  EXPECT_EQ(Result(inter, {{"a", 2}, {"a", 3}}), (Members{{5, "x"}, {10, "y"}, {15, "z"}}));
+  EXPECT_TRUE(Result(inter, {{"a", 1}, {"missing", 1}}).empty());
+  const SetAlgebra diff{.operation = SetOperation::kDifference};
+  EXPECT_EQ(Result(diff, {{"a", 1}, {"s", 1}}), (Members{{1, "x"}, {2, "y"}}));
+  EXPECT_EQ(Result(diff, {{"s", 1}, {"a", 1}}), (Members{{1, "q"}}));
+  EXPECT_TRUE(Result(diff, {{"a", 1}, {"a", 1}}).empty());
+}
+
+TEST_F(SetAlgebraTest, InfinitiesThatMeetGiveZero) {
+  Fill("i", {{kInf, "x"}, {0, "y"}});
+  Fill("j", {{-kInf, "x"}, {5, "y"}});
+  EXPECT_EQ(Result({}, {{"i", 1}, {"j", 1}}), (Members{{0, "x"}, {5, "y"}}));
+  EXPECT_EQ(Result({}, {{"i", kInf}, {"j", 0}}), (Members{{0, "y"}, {kInf, "x"}}));
+}
+
+TEST_F(SetAlgebraTest, LargeColdInputs) {
+  options.store.block_cache_bytes = 1;
+  Crash();
+  Fill("a", Numbered(3000));
+  Fill("b", Numbered(2000));
+  std::vector<std::string> names;
+  for (const auto& [score, member] : Numbered(1000)) names.push_back(member);
+  FillSet("s", names);
+  Fill("small", {{7, "m0000500"}, {8, "m0002500"}, {9, "other"}});
+  Reopen();
+  const SetAlgebra inter{.operation = SetOperation::kIntersection};
+  EXPECT_EQ(Result(inter, {{"a", 1}, {"b", 1}, {"s", 1}}).size(), 1000u);
+  EXPECT_EQ(Result(inter, {{"a", 1}, {"small", 1}}), (Members{{507, "m0000500"}, {2508, "m0002500"}}));
+  EXPECT_EQ(Result({}, {{"a", 1}, {"b", 1}, {"s", 1}, {"small", 1}}).size(), 3001u);
+  EXPECT_EQ(Result({.operation = SetOperation::kDifference}, {{"a", 1}, {"b", 1}}).size(), 1000u);
+  EXPECT_EQ(Result({.operation = SetOperation::kDifference}, {{"small", 1}, {"a", 1}}),
+            (Members{{9, "other"}}));
+}
+
+}  // namespace
+}  // namespace thermocline

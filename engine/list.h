@@ -105,7 +105,8 @@ std::optional<std::string_view> ListGet(Txn& txn, Object* object, uint64_t posit
 /// Adds elements, one after the other, at one end. `object`: a live list or absent, then the list is made.
 void ListPush(Txn& txn, Object* object, ListEnd end, std::span<const std::string_view> values);
 
-/// Makes `object` a list of these elements, at least one, whatever it was before. `event`: the key event's name.
+/// Makes `object` a list of these elements, at least one, whatever it was before. `event`: the key event's
+/// name.
 void ListStore(Txn& txn, Object* object, std::span<const std::string_view> values, const char* event);
 
 /// Removes `count` elements from one end. REQUIRES 0 < count <= length.

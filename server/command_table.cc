@@ -57,9 +57,9 @@ CommandTable::CommandTable(std::span<const std::span<const Command>> families) {
 
 CommandTable CommandTable::All() {
   const std::span<const Command> families[] = {
-      StringCommands(), BitmapCommands(),     HashCommands(),   ListCommands(),
-      SetCommands(),    SortedSetCommands(),  KeyCommands(), SortCommands(),    TransactionCommands(),
-      PubSubCommands(), ConnectionCommands(), ServerCommands(), ObjectCommands()};
+      StringCommands(),     BitmapCommands(), HashCommands(),  ListCommands(),        SetCommands(),
+      SortedSetCommands(),  KeyCommands(),    SortCommands(),  TransactionCommands(), PubSubCommands(),
+      ConnectionCommands(), ServerCommands(), ObjectCommands()};
   return CommandTable(families);
 }
 

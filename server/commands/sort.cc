@@ -40,7 +40,8 @@ bool ParseQuery(CommandContext& c, bool read_only, SortQuery* query) {
     } else if (EqualIgnoreCase(option, "alpha")) {
       query->alpha = true;
     } else if (EqualIgnoreCase(option, "limit") && more >= 2) {
-      if (!ReadInteger(c, c.args[i + 1], &query->offset) || !ReadInteger(c, c.args[i + 2], &query->count)) return false;
+      if (!ReadInteger(c, c.args[i + 1], &query->offset) || !ReadInteger(c, c.args[i + 2], &query->count))
+        return false;
       i += 2;
     } else if (EqualIgnoreCase(option, "store") && more >= 1 && !read_only) {
       query->store = c.args[++i];
@@ -87,7 +88,8 @@ class References {
     std::vector<std::optional<std::string>> values;
     values.reserve(last - first);
     if (pattern == "#") {
-      values.assign(elements_.begin() + static_cast<ptrdiff_t>(first), elements_.begin() + static_cast<ptrdiff_t>(last));
+      values.assign(elements_.begin() + static_cast<ptrdiff_t>(first),
+                    elements_.begin() + static_cast<ptrdiff_t>(last));
       return values;
     }
     for (size_t begin = first; begin < last; begin += kBatch) {
@@ -126,7 +128,8 @@ class References {
 
 // ---- Sorting ----
 
-/// What an element is compared by. Redis reads numbers with strtod: "" is 0, what does not end the text is wrong.
+/// What an element is compared by. Redis reads numbers with strtod: "" is 0, what does not end the text is
+/// wrong.
 struct Weight {
   double score = 0;
   const std::string* text = nullptr;  ///< nullptr: the key that BY names is not there
@@ -139,7 +142,8 @@ bool ParseScore(const std::string& text, double* score) {
   return *end == '\0' && errno != ERANGE && !std::isnan(*score);
 }
 
-/// False: some elements are no numbers. `weights` takes the values that BY names; they must outlive the order.
+/// False: some elements are no numbers. `weights` takes the values that BY names; they must outlive the
+/// order.
 bool Order(const SortQuery& query, std::vector<std::string>* elements,
            const std::vector<std::optional<std::string>>& by) {
   std::vector<Weight> weights(elements->size());
@@ -185,10 +189,13 @@ constexpr std::string_view kNotNumbers = "ERR One or more scores can't be conver
 // ---- Elements ----
 
 bool Sortable(const Object* object) {
-  return object->type == ObjectType::kList || object->type == ObjectType::kSet || object->type == ObjectType::kSortedSet;
+  return object->type == ObjectType::kList || object->type == ObjectType::kSet ||
+         object->type == ObjectType::kSortedSet;
 }
 
-RowSpace SpaceOf(ObjectType type) { return type == ObjectType::kSortedSet ? RowSpace::kScores : RowSpace::kFields; }
+RowSpace SpaceOf(ObjectType type) {
+  return type == ObjectType::kSortedSet ? RowSpace::kScores : RowSpace::kFields;
+}
 
 std::string_view ElementOf(ObjectType type, std::string_view key, std::string_view value) {
   switch (type) {
@@ -262,8 +269,9 @@ void SortGeneric(CommandContext& c, bool read_only) {
     query.alpha = true;
     query.by.reset();
   }
-  const bool alone = (!query.by.has_value() || query.unordered) && !query.store.has_value() &&
-                     std::all_of(query.gets.begin(), query.gets.end(), [](const auto& get) { return get == "#"; });
+  const bool alone =
+      (!query.by.has_value() || query.unordered) && !query.store.has_value() &&
+      std::all_of(query.gets.begin(), query.gets.end(), [](const auto& get) { return get == "#"; });
   if (object != nullptr && alone && object->rows->id != 0 && c.ShouldOffload(CollectionCount(object))) {
     return OffloadSort(c, object, std::move(query));
   }
@@ -286,7 +294,8 @@ void SortGeneric(CommandContext& c, bool read_only) {
   if (query.store.has_value()) {
     std::vector<std::string_view> values;
     for (size_t i = 0; i < last - first; ++i) {
-      for (const auto& column : columns) values.push_back(column[i] ? std::string_view(*column[i]) : std::string_view());
+      for (const auto& column : columns)
+        values.push_back(column[i] ? std::string_view(*column[i]) : std::string_view());
     }
     return Store(c, *query.store, values);
   }
@@ -316,30 +325,56 @@ void StoreKey(const KeySpec& spec, std::span<const std::string_view> args, std::
 }
 
 constexpr uint32_t kAcl = kAclSet | kAclSortedSet | kAclList | kAclDangerous;
-constexpr KeySpec kByGet = {
-    .flags = kKeyRo | kKeyAccess,
-    .begin = KeySpec::Begin::kUnknown,
-    .find = KeySpec::Find::kUnknown,
-    .notes = "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of "
-             "the key we sort"};
-constexpr KeySpec kSortKeys[] = {
-    {.flags = kKeyRo | kKeyAccess},
-    kByGet,
-    {.flags = kKeyOw | kKeyUpdate,
-     .begin = KeySpec::Begin::kUnknown,
-     .find = KeySpec::Find::kUnknown,
-     .notes = "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the "
-              "argument array"}};
+constexpr KeySpec kByGet = {.flags = kKeyRo | kKeyAccess,
+                            .begin = KeySpec::Begin::kUnknown,
+                            .find = KeySpec::Find::kUnknown,
+                            .notes =
+                                "For the optional BY/GET keyword. It is marked 'unknown' because the key "
+                                "names derive from the content of "
+                                "the key we sort"};
+constexpr KeySpec kSortKeys[] = {{.flags = kKeyRo | kKeyAccess},
+                                 kByGet,
+                                 {.flags = kKeyOw | kKeyUpdate,
+                                  .begin = KeySpec::Begin::kUnknown,
+                                  .find = KeySpec::Find::kUnknown,
+                                  .notes = "For the optional STORE keyword. It is marked 'unknown' because "
+                                           "the keyword can appear anywhere in the "
+                                           "argument array"}};
 constexpr KeySpec kSortRoKeys[] = {{.flags = kKeyRo | kKeyAccess}, kByGet};
 constexpr std::string_view kCost =
-    "O(N+M*log(M)) for N elements, of which M are returned; long ones without BY and GET beside other clients";
+    "O(N+M*log(M)) for N elements, of which M are returned; long ones without BY and GET beside other "
+    "clients";
 
 constexpr Command kCommands[] = {
-    {"sort", -2, kWrite | kDenyOom | kMovableKeys, CommandGroup::kGeneric, "1.0.0", kCost,
-     "Sorts the elements of a list, set or sorted set, by themselves or by other keys, and gives or stores them.",
-     Sort, kSortKeys, {}, {}, kAcl, nullptr, StoreKey},
-    {"sort_ro", -2, kReadOnly | kMovableKeys, CommandGroup::kGeneric, "7.0.0", kCost,
-     "SORT without STORE.", SortRo, kSortRoKeys, {}, {}, kAcl, nullptr, StoreKey},
+    {"sort",
+     -2,
+     kWrite | kDenyOom | kMovableKeys,
+     CommandGroup::kGeneric,
+     "1.0.0",
+     kCost,
+     "Sorts the elements of a list, set or sorted set, by themselves or by other keys, and gives or stores "
+     "them.",
+     Sort,
+     kSortKeys,
+     {},
+     {},
+     kAcl,
+     nullptr,
+     StoreKey},
+    {"sort_ro",
+     -2,
+     kReadOnly | kMovableKeys,
+     CommandGroup::kGeneric,
+     "7.0.0",
+     kCost,
+     "SORT without STORE.",
+     SortRo,
+     kSortRoKeys,
+     {},
+     {},
+     kAcl,
+     nullptr,
+     StoreKey},
 };
 
 }  // namespace

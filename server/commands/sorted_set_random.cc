@@ -16,16 +16,14 @@ void ReplySample(CommandContext& c, Object* object, const RowDraw& draw, bool wi
                            random = c.txn.random()](const SnapshotView& view, ReplyWriter& reply) {
       MemberWriter writer(reply, with_scores);
       writer.Header(draw.count);
-      return DrawRows(view, source, draw, random, [&](std::string_view key, std::string_view) {
-        writer.Member(DecodeScoreKey(key));
-      });
+      return DrawRows(view, source, draw, random,
+                      [&](std::string_view key, std::string_view) { writer.Member(DecodeScoreKey(key)); });
     });
   }
   MemberWriter writer(c.reply, with_scores);
   writer.Header(draw.count);
-  DrawRows(c.txn, object, RowSpace::kScores, draw, [&](std::string_view key, std::string_view) {
-    writer.Member(DecodeScoreKey(key));
-  });
+  DrawRows(c.txn, object, RowSpace::kScores, draw,
+           [&](std::string_view key, std::string_view) { writer.Member(DecodeScoreKey(key)); });
 }
 
 }  // namespace

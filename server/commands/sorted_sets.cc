@@ -359,8 +359,10 @@ constexpr KeySpec kRangeStoreKeys[] = {{.flags = kKeyOw | kKeyUpdate},
                                        {.flags = kKeyRo | kKeyAccess, .index = 2}};
 constexpr KeySpec kPopKeys[] = {
     {.flags = kKeyRw | kKeyAccess | kKeyDelete, .find = KeySpec::Find::kKeyNumber, .first_key = 1}};
-constexpr KeySpec kBlockingPopKeys[] = {
-    {.flags = kKeyRw | kKeyAccess | kKeyDelete, .index = 2, .find = KeySpec::Find::kKeyNumber, .first_key = 1}};
+constexpr KeySpec kBlockingPopKeys[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete,
+                                         .index = 2,
+                                         .find = KeySpec::Find::kKeyNumber,
+                                         .first_key = 1}};
 constexpr KeySpec kPopAllButLast[] = {{.flags = kKeyRw | kKeyAccess | kKeyDelete, .last = -2}};
 constexpr KeySpec kReadKeys[] = {
     {.flags = kKeyRo | kKeyAccess, .find = KeySpec::Find::kKeyNumber, .first_key = 1}};
@@ -373,8 +375,8 @@ constexpr std::string_view kRangeCost =
     "O(log(N)+M) for M members of N; a rank far from both ends of a set that is not in RAM costs O(N) once";
 
 constexpr Command kCommands[] = {
-    {"bzmpop", -5, kWrite | kBlocking | kMovableKeys, kGroup, "7.0.0", "O(K) + O(M*log(N)) for K keys and M members",
-     "ZMPOP, waiting for a member.", BZMPop, kBlockingPopKeys},
+    {"bzmpop", -5, kWrite | kBlocking | kMovableKeys, kGroup, "7.0.0",
+     "O(K) + O(M*log(N)) for K keys and M members", "ZMPOP, waiting for a member.", BZMPop, kBlockingPopKeys},
     {"bzpopmax", -3, kWrite | kNoScript | kBlocking | kFast, kGroup, "5.0.0", "O(log(N))",
      "Takes the member with the highest score from the first set that exists, waiting for one.", BZPopMax,
      kPopAllButLast},

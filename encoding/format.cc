@@ -19,6 +19,7 @@ void AppendHead(std::string& out, const Head& head) {
   uint8_t flags = static_cast<uint8_t>(static_cast<uint8_t>(head.encoding) << kEncodingShift);
   if (head.expire_at_ms != 0) flags |= kHasExpiry;
   if (head.object_id != 0) flags |= kSpread;
+  if (head.lingering) flags |= kLingering;
   out.push_back(static_cast<char>(head.type));
   out.push_back(static_cast<char>(flags));
   if (head.expire_at_ms != 0) AppendBig64(out, head.expire_at_ms);
@@ -37,6 +38,10 @@ Status DecodeHead(std::string_view& in, Head* head) {
   }
   head->type = static_cast<ObjectType>(type);
   head->encoding = static_cast<Encoding>(encoding);
+  head->lingering = (flags & kLingering) != 0;
+  if (head->lingering && ((flags & kSpread) == 0 || head->type != ObjectType::kSortedSet)) {
+    return {Code::kCorruption, "metadata value has unknown flags"};
+  }
   head->expire_at_ms = 0;
   head->object_id = 0;
   if ((flags & kHasExpiry) && (!ReadBig64(in, &head->expire_at_ms) || head->expire_at_ms == 0)) {

@@ -39,7 +39,7 @@
 ///   value  type u8 | flags u8 | [expire_at_ms u64] | [object id u64] | body
 ///
 ///   flags  bit 0 kHasExpiry, bit 1 kSpread (an object id follows: rows are in fields/scores),
-///          bits 2-3 Encoding, bits 4-7 zero
+///          bits 2-3 Encoding, bit 4 kLingering (see sorted sets), bits 5-7 zero
 ///   body   string, not spread:     the value
 ///          string, spread:         size in bytes u64
 ///          collection:             count varint | aux0 varint | aux1 varint (meaning: by type)
@@ -57,25 +57,27 @@
 ///                a chunk that is missing or short reads as zero bytes)
 ///   scores key   object id u64 | score u64 (sortable) | member       value: empty
 ///
-/// Lists            the body, and the fields keys of the elements, in the order of the list. [head, tail) is
-/// the
-///                  range of their indices; sparse: not every index of it has a row, and rows with numbers
-///                  behind the index stand between those of two indices. The last of them is never 0.
-///                  The elements a, b, c, and x inserted behind a:
+/// Lists
 ///
-///   body   count varint | aux0 = head varint | aux1 = tail << 1 | sparse varint
-///          (golden, count 4, head 2^62, tail 2^62 + 3, sparse:
+///   aux0 = head, aux1 = tail << 1 | sparse: the range [head, tail) of the indices. Sparse: not every index has a
+///   row, and rows with numbers behind the index stand between those of two indices; the last of these numbers is
+///   never 0. The elements a, b, c, and x inserted behind a:
+///
+///   body   (golden, count 4, head 2^62, tail 2^62 + 3, sparse:
 ///          04 80 80 80 80 80 80 80 80 40 87 80 80 80 80 80 80 80 80 01)
 ///   rows   40 00 00 00 00 00 00 00                            a
 ///          40 00 00 00 00 00 00 00 80 00 00 00 00 00 00 00    x
 ///          40 00 00 00 00 00 00 01                            b
 ///          40 00 00 00 00 00 00 02                            c
 ///
-/// Sorted set body  aux0: no row has a smaller sortable score; aux1: none has a larger one than the inverse
-/// of
-///                  aux1. So 0 and 0 tell nothing; a set that is not spread keeps them so.
-///                  (golden: 7 members, scores from 100 to 799:
-///                  07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f)
+/// Sorted sets
+///
+///   aux0, aux1: no row has a smaller sortable score than aux0, nor a larger one than the inverse of aux1. So 0
+///   and 0 tell nothing; a set that is not spread keeps them so.
+///   (golden, 7 members, scores from 100 to 799: 07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f)
+///
+///   kLingering: fields rows may be left over from members that were removed by the million, and are purged one
+///   after the other. A row of fields counts only if scores has its row.
 ///
 /// Expiry index     invariant: a key with an expiry has an index row at or before it. Rows may be stale.
 ///
@@ -105,7 +107,8 @@ enum class Encoding : uint8_t { kAuto = 0, kRaw = 1, kText = 2 };
 inline constexpr uint8_t kHasExpiry = 1 << 0;
 inline constexpr uint8_t kSpread = 1 << 1;
 inline constexpr int kEncodingShift = 2;
-inline constexpr uint8_t kKnownFlags = 0x0f;
+inline constexpr uint8_t kLingering = 1 << 4;
+inline constexpr uint8_t kKnownFlags = 0x1f;
 
 /// Bytes of a full string chunk: what SETBIT or APPEND on a huge value rewrites.
 inline constexpr uint32_t kChunkBytes = 8 << 10;
@@ -120,6 +123,7 @@ struct Head {
   Encoding encoding = Encoding::kAuto;
   uint64_t expire_at_ms = 0;  ///< 0: never. An expiry at time 0 cannot be stored, nor set: it is in the past.
   uint64_t object_id = 0;     ///< 0: not spread
+  bool lingering = false;     ///< only with an object id
   friend bool operator==(const Head&, const Head&) = default;
 };
 

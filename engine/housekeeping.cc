@@ -12,6 +12,7 @@ constexpr int kEvictionsPerSlice = 64;
 constexpr size_t kSegmentsPerSlice = 8;
 constexpr size_t kSweepKeysPerScan = 1024;
 constexpr size_t kSweepKeysPerSlice = 64;
+constexpr size_t kLingeringRowsPerSlice = 512;
 constexpr size_t kPurgeIdsPerStep = 32;
 constexpr size_t kPurgeHeadsPerStep = 2048;
 /// Up to so many rows are deleted one by one; for more, a range tombstone is cheaper than its rows'
@@ -33,7 +34,10 @@ bool Keyspace::Housekeeping() {
         {[rows = std::shared_ptr<ObjectRows>(std::move(rows))]() mutable { rows.reset(); }, [] {}});
   }
   if (reclaiming_) more |= ReclaimSlice();
-  if (!stalled_ && failure_.ok()) more |= SweepSlice();
+  if (!stalled_ && failure_.ok()) {
+    more |= SweepSlice();
+    more |= LingeringSlice();
+  }
   if (std::exchange(purge_again_, false)) StartPurge();
   return more;
 }
@@ -180,6 +184,48 @@ void Keyspace::SweepRows(Txn& txn, size_t begin, size_t end) {
     if (object == nullptr || !object->live() || object->expire_at_ms == 0) continue;
     if (!txn.ExpireIfDue(object)) txn.IndexExpiry(object, object->expire_at_ms);
   }
+}
+
+// ---- Lingering rows ----
+
+void Keyspace::NoteLingering(Object* object) {
+  if (std::find(lingering_.begin(), lingering_.end(), object) != lingering_.end()) return;
+  // It stays in RAM until it is done. After a restart the purge begins when the object is read again.
+  ++object->pins;
+  lingering_.push_back(object);
+}
+
+bool Keyspace::LingeringSlice() {
+  if (lingering_.empty() || lingering_purger_->suspended()) return false;
+  Object* object = lingering_.front();
+  const auto lingers = [&] { return object->live() && object->has_rows && object->rows->lingering; };
+  const int db = Logical(object->db);
+  bool done = true;
+  if (db != kNone && lingers()) {
+    if (lingering_next_.empty()) lingering_round_ = object->rows->linger_round;
+    std::string next = lingering_next_;
+    bool last = false;
+    const Ran ran = Run(*lingering_purger_, db, [&](Txn& txn) {
+      next = lingering_next_;
+      last = txn.PurgeLingering(object, &next, kLingeringRowsPerSlice);
+      if (last && object->rows->linger_round == lingering_round_) {
+        txn.TouchHead(object);
+        object->rows->lingering = false;
+      }
+    });
+    if (ran == Ran::kWaiting) return false;
+    if (ran == Ran::kDone) {
+      done = last && !lingers();
+      lingering_next_ = last ? std::string() : std::move(next);
+    }
+    // What cannot be read stays as it is until the object is read again.
+  }
+  if (!done) return true;
+  lingering_next_.clear();
+  lingering_.erase(lingering_.begin());
+  --object->pins;
+  EraseIfUseless(object);
+  return !lingering_.empty();
 }
 
 // ---- Purging ----

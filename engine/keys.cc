@@ -19,6 +19,7 @@ void CopyObject(Txn& txn, Object* from, Object* to) {
       }
     }
     to->encoding = encoding;
+    if (from->rows->lingering) txn.Linger(to);
   }
   txn.SetExpiry(to, expire_at_ms);
 }

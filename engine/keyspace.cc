@@ -16,6 +16,7 @@ Keyspace::Keyspace(KeyspaceOptions options, const Clock& clock)
       random_(std::random_device{}()),
       physical_(static_cast<size_t>(options_.databases), kNone),
       sweeper_(std::make_unique<Sweeper>()),
+      lingering_purger_(std::make_unique<Sweeper>()),
       readers_(options_.readers, options_.wake),
       sync_mode_(options_.sync_mode) {}
 
@@ -161,7 +162,9 @@ void Keyspace::Forget(Waiter& waiter) {
 }
 
 void Keyspace::Wake(Waiter* waiter) {
-  if (--waiter->pending_ == 0 && waiter != sweeper_.get()) ready_.push_back(waiter);
+  if (--waiter->pending_ == 0 && waiter != sweeper_.get() && waiter != lingering_purger_.get()) {
+    ready_.push_back(waiter);
+  }
 }
 
 void Keyspace::TakeReady(std::vector<Waiter*>* ready) {

@@ -219,7 +219,7 @@ class Keyspace {
  private:
   friend class Txn;
   struct PurgeJob;
-  class Sweeper final : public Waiter {};
+  class Sweeper final : public Waiter {};  ///< on whose behalf background work reads
   struct DbCounts {
     uint64_t keys = 0;
     uint64_t expires = 0;
@@ -286,6 +286,8 @@ class Keyspace {
   void StartSweep();
   bool SweepSlice();
   void SweepRows(Txn& txn, size_t begin, size_t end);
+  void NoteLingering(Object* object);
+  bool LingeringSlice();
   void StartPurge();
   bool PurgeStepIsOver(const PurgeJob& job);
   void FinishPurge(PurgeJob& job);
@@ -348,6 +350,10 @@ class Keyspace {
   size_t due_next_ = 0;
   size_t sweep_step_ = 1;
   bool sweeping_ = false;
+  std::unique_ptr<Sweeper> lingering_purger_;
+  std::vector<Object*> lingering_;  ///< objects to be freed of lingering rows; each pinned
+  std::string lingering_next_;      ///< the field where the purge of the first one goes on
+  uint32_t lingering_round_ = 0;    ///< its linger_round when this pass began
   std::vector<uint64_t> purge_queue_;
   std::string dropped_next_;  ///< metadata key where the purge of the first dropped database goes on
   bool purging_ = false;      ///< a step is on a reader thread

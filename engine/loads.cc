@@ -228,6 +228,7 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
     auto rows = std::make_unique<ObjectRows>();
     rows->id = head.object_id;
     rows->version = NewVersion();
+    rows->lingering = head.lingering;
     bool ok;
     if (head.type == ObjectType::kString) {
       ok = ReadBig64(value, &rows->body.aux0) && value.empty();
@@ -249,6 +250,7 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
       return bad;
     }
     hot_.BecomeRows(object, head.type, std::move(rows));
+    if (head.lingering) NoteLingering(object);
   }
   object->expire_at_ms = head.expire_at_ms;
   object->encoding = head.encoding;

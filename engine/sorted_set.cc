@@ -34,6 +34,7 @@ bool StaysCompact(Txn& txn, uint64_t count, size_t member_bytes) {
 std::optional<double> ScoreOf(Txn& txn, Object* object, std::string_view member) {
   const std::optional<std::string_view> value = txn.Get(object, RowSpace::kFields, member);
   if (!value.has_value()) return std::nullopt;
+  if (txn.Lingers(object, member, *value)) return std::nullopt;
   return DecodeScore(*value);
 }
 
@@ -150,6 +151,13 @@ void SortedSetEdit::RemoveRun(std::span<const std::string> keys) {
   }
   Tighten(keys.back());
   body_.count -= keys.size();
+}
+
+void SortedSetEdit::RemoveMany(std::string_view from, std::string_view to, uint64_t count) {
+  txn_.EraseRange(object_, RowSpace::kScores, from, to, count);
+  txn_.Linger(object_);
+  Tighten(from);
+  body_.count -= count;
 }
 
 bool SortedSetEdit::Finish() {

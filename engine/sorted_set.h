@@ -15,7 +15,8 @@
 
 /// The sorted set type. Every member has two rows: member -> score in the fields space, and score | member in
 /// the scores space, which is the order of the set; see encoding/format.h. Scores of members are looked up by
-/// ScoreOf and nowhere else; everything that goes over members goes over the scores space.
+/// ScoreOf and nowhere else; everything that goes over members goes over the scores space. (For rows of the
+/// fields space may be left over from members that were removed by the million: see Txn::Linger.)
 ///
 /// A queue takes from an end and leaves tombstones there. So the body of a spread set keeps bounds of the
 /// scores that are present (LowerBound, UpperBound), and no walk begins outside them. They are always true,
@@ -124,6 +125,12 @@ class SortedSetEdit {
   /// Removes the members of rows that lie next to each other in the scores space, none between them left out.
   /// `keys`: of their rows, in ascending order, not views into rows. Must not be all rows of the set.
   void RemoveRun(std::span<const std::string> keys);
+
+  /// Removes all members whose rows of the scores space lie from `from` to before `to`: `count` of them, not all,
+  /// of a spread set. O(log n): their rows in the fields space linger, and are purged in the background.
+  void RemoveMany(std::string_view from, std::string_view to, uint64_t count);
+  /// From so many members on that is the better way.
+  static constexpr uint64_t kManyMembers = 2048;
 
   uint64_t count() const { return body_.count; }
   /// False: the last member has gone, and the key with it.

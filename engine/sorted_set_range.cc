@@ -188,10 +188,6 @@ namespace {
 
 uint64_t RemoveKeys(Txn& txn, Object* object, std::span<const std::string> keys) {
   if (keys.empty()) return 0;
-  if (keys.size() == txn.body(object).count) {
-    txn.Remove(object);
-    return keys.size();
-  }
   SortedSetEdit edit(txn, object);
   edit.RemoveRun(keys);
   edit.Finish();
@@ -201,6 +197,17 @@ uint64_t RemoveKeys(Txn& txn, Object* object, std::span<const std::string> keys)
 }  // namespace
 
 uint64_t RemoveRun(Txn& txn, Object* object, const RowRun& run) {
+  const uint64_t count = *CountRun(txn, object, run, ~uint64_t{0});
+  if (count == txn.body(object).count) {
+    txn.Remove(object);
+    return count;
+  }
+  if (count >= SortedSetEdit::kManyMembers && object->rows->id != 0) {
+    SortedSetEdit edit(txn, object);
+    edit.RemoveMany(run.from, run.to, count);
+    edit.Finish();
+    return count;
+  }
   std::vector<std::string> keys;
   VisitRun(txn, object, run, /*reverse=*/false, /*skip=*/0, [&](const ScoredMember& member) {
     keys.emplace_back(ScoreKey(member.score, member.member).view());
@@ -210,8 +217,17 @@ uint64_t RemoveRun(Txn& txn, Object* object, const RowRun& run) {
 }
 
 uint64_t RemoveRanks(Txn& txn, Object* object, const RankRange& ranks) {
+  if (ranks.count == 0) return 0;
   if (ranks.count == txn.body(object).count) {
     txn.Remove(object);
+    return ranks.count;
+  }
+  if (ranks.count >= SortedSetEdit::kManyMembers && object->rows->id != 0) {
+    const std::string from(MemberAt(txn, object, ranks.first).key());
+    const std::string to = std::string(MemberAt(txn, object, ranks.first + ranks.count - 1).key()) + '\0';
+    SortedSetEdit edit(txn, object);
+    edit.RemoveMany(from, to, ranks.count);
+    edit.Finish();
     return ranks.count;
   }
   std::vector<std::string> keys;

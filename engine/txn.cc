@@ -514,6 +514,7 @@ void Txn::Move(Object* from, Object* to) {
   if (from->expire_at_ms != 0) --counts.expires;
   to->access = from->access;
   keyspace_.hot_.MoveValue(from, to);
+  if (to->has_rows && to->rows->lingering) keyspace_.NoteLingering(to);
   CountLive(to);
   if (to->expire_at_ms != 0) IndexExpiry(to, to->expire_at_ms);
 }
@@ -579,6 +580,7 @@ void AppendPacked(ObjectRows* rows, std::string* out) {
 void Txn::EncodeHead(const Object* object, std::string* out) const {
   format::Head head{object->type, object->encoding, object->expire_at_ms, 0};
   if (object->has_rows) head.object_id = object->rows->id;
+  head.lingering = object->has_rows && object->rows->lingering;
   format::AppendHead(*out, head);
   if (!object->has_rows) return;
   if (object->type == ObjectType::kString) {
@@ -608,7 +610,7 @@ void Txn::SpreadOrPack(Object* object) {
   // Half the limit, so that a collection at the edge does not go back and forth. Rows that are being read are
   // needed under their id.
   if (rows.id != 0 && bytes < kPackedBytesMax / 2 && rows.fields.complete() && rows.scores.complete() &&
-      rows.loads.empty()) {
+      rows.loads.empty() && !rows.lingering) {
     key_buffer_.clear();
     format::AppendPurgeKey(key_buffer_, rows.id);
     value_buffer_.clear();
@@ -728,6 +730,38 @@ void Txn::EraseRange(Object* object, RowSpace space, std::string_view from,
     batch().DeleteRange(handle, begin, end).PermitUncheckedError();
   }
   tree.EraseRange(from, to);
+}
+
+void Txn::Linger(Object* object) {
+  CHECK(object->rows->id != 0);
+  TouchHead(object);
+  object->rows->lingering = true;
+  ++object->rows->linger_round;
+  keyspace_.NoteLingering(object);
+}
+
+bool Txn::Lingers(Object* object, std::string_view row_key, std::string_view value) {
+  return object->rows->lingering &&
+         !Get(object, RowSpace::kScores, std::string(value).append(row_key)).has_value();
+}
+
+/// Removes what lingers among the next rows, from `*next` on, which then tells where to go on. True: that was the
+/// last of them.
+bool Txn::PurgeLingering(Object* object, std::string* next, size_t rows_max) {
+  std::vector<std::pair<std::string, std::string>> rows;  // field, and the row of scores that it needs
+  Cursor row = SeekForward(object, RowSpace::kFields, *next);
+  for (; row.valid() && rows.size() < rows_max; row.Next()) {
+    rows.emplace_back(row.key(), std::string(row.value()).append(row.key()));
+  }
+  const bool last = !row.valid();
+  if (!last) *next = row.key();
+  std::vector<std::string_view> scores;
+  for (const auto& [field, score] : rows) scores.push_back(score);
+  PrefetchRows(object, RowSpace::kScores, scores);
+  for (const auto& [field, score] : rows) {
+    if (!Get(object, RowSpace::kScores, score).has_value()) Erase(object, RowSpace::kFields, field);
+  }
+  return last;
 }
 
 void Txn::KnowEmpty(Object* object, RowSpace space, std::string_view from,

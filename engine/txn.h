@@ -163,6 +163,13 @@ class Txn {
   /// most, if that is known; few are removed one by one, which is cheaper for later reads than a range.
   void EraseRange(Object* object, RowSpace space, std::string_view from, std::optional<std::string_view> to,
                   uint64_t count);
+  /// Tells that rows of the fields space, though they are there, do not count any more: those whose value and
+  /// key, put together, are no row of the scores space (a sorted set's members without their order). They are
+  /// purged in the background, and until then who reads fields must look into scores: rows->lingering. So a
+  /// million members go in one moment.
+  void Linger(Object* object);
+  /// Whether a row of fields is such a one. May unwind.
+  bool Lingers(Object* object, std::string_view row_key, std::string_view value);
   /// Tells that there are no rows from `from` to `to`: what the type knows from its body need not be read. So
   /// no scan walks over the tombstones of a queue.
   void KnowEmpty(Object* object, RowSpace space, std::string_view from, std::optional<std::string_view> to);
@@ -240,6 +247,7 @@ class Txn {
   bool ExpireIfDue(Object* object);
   void IndexExpiry(const Object* object, uint64_t expire_at_ms);
   void RememberDatabases();
+  bool PurgeLingering(Object* object, std::string* next, size_t rows_max);
 
   void Touch(Object* object);
   void TouchHead(Object* object);

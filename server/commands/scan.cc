@@ -76,7 +76,7 @@ void ScanCollection(
         next = row.key();
         break;
       }
-      if (!ScanMatches(options, row.key())) continue;
+      if (!ScanMatches(options, row.key()) || c.txn.Lingers(object, row.key(), row.value())) continue;
       write(writer, row.key(), row.value());
       ++found;
     }

@@ -190,7 +190,7 @@ TEST_F(HashCases, IncrementsOfWhatIsNotThere) {
 }
 
 TEST_F(HashCases, EventsAreNamedAsInRedis) {
-  keyspace->Listen(true);
+  keyspace->Listen({.changes = true});
   const std::string_view fields[] = {"f", "g"}, missing[] = {"x"};
   EXPECT_TRUE(Set("h", {"f", "v", "g", "w"}).ok());
   Run([&](Txn& txn) {

@@ -719,7 +719,7 @@ TEST_F(ListTest, APositionOfAColdDenseListIsOneRead) {
 // ---- Events
 
 TEST_F(ListTest, TellsWhatRedisTells) {
-  keyspace->Listen(true);
+  keyspace->Listen({.changes = true});
   const auto events = [&](auto&& body) {
     Run(body);
     Commit();

@@ -246,7 +246,7 @@ TEST_F(SetCases, AnotherTypeIsAnErrorAndStaysAsItIs) {
 }
 
 TEST_F(SetCases, EventsAreNamedAsInRedis) {
-  keyspace->Listen(true);
+  keyspace->Listen({.changes = true});
   Add("s", {"a", "b"});
   Add("s", {"a"});
   EXPECT_EQ(Events(), (std::vector<std::string>{"s sadd"}));

@@ -12,8 +12,6 @@ namespace {
 // A scan that meets unknown rows loads at least this many at a time, and never more than the other number.
 constexpr size_t kScanRowsMin = 128;
 constexpr size_t kScanRowsMax = 16 << 10;
-// One command reads so many rows from the caches on the keyspace thread; more come from a reader thread.
-constexpr size_t kRowsLoadedMax = 4096;
 // Up to so many rows are removed one by one: for more, one range tombstone costs less than theirs.
 constexpr uint64_t kEraseByKeyMax = 64;
 // A random row of a space that is not in RAM: up to so many rows, it is brought there whole.
@@ -33,7 +31,6 @@ void Txn::Begin(Waiter* waiter, int db) {
   first_purge_ = keyspace_.new_purges_.size();
   first_head_ = keyspace_.heads_.size();
   save_point_ = false;
-  rows_loaded_ = 0;
   hits_ = keyspace_.stats_.keyspace_hits;
   misses_ = keyspace_.stats_.keyspace_misses;
   expired_ = keyspace_.stats_.expired_keys;
@@ -665,7 +662,10 @@ void Txn::KnowEmpty(Object* object, RowSpace space, std::string_view from,
   if (!tree.complete()) tree.MarkRangeKnown(from, to);
 }
 
-/// Loads rows from where a cursor met the unknown, from the caches or by unwinding.
+/// Loads rows from where a cursor met the unknown, by unwinding. Not from the caches on this thread: an
+/// iterator of RocksDB before 8.5.2 that may not read from disk can lose rows without a word where there are
+/// range tombstones, as it forgets the status of a table that it could not read (its pull requests 11782 and
+/// 11786).
 void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to,
                   bool forward, size_t rows) {
   Keyspace& k = keyspace_;
@@ -677,21 +677,6 @@ void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optiona
   load->key = std::move(from);
   load->to = std::move(to);
   load->forward = forward;
-  load->rows_max = rows;
-  const bool inline_read = rows_loaded_ < kRowsLoadedMax;
-  if (inline_read) load->rows_max = std::min(rows, kRowsLoadedMax);
-  const bool whole = inline_read && ReadRange(*k.store_, *load, /*cached_only=*/true);
-  rows_loaded_ += load->rows.size();
-  if (whole || !load->rows.empty()) {
-    if (load->found == Store::Found::kError) {
-      k.error_ = load->error;
-      throw Unwind{};
-    }
-    ++k.stats_.cached_reads;
-    InstallRange(*load, object->rows->tree(space));
-    k.hot_.Recount(object);
-    return;
-  }
   load->rows_max = rows;
   k.WaitFor(k.StartRangeLoad(std::move(load)), waiter_);
   Suspend();

@@ -233,8 +233,7 @@ class Txn {
   size_t first_purge_ = 0;
   size_t first_head_ = 0;
   bool save_point_ = false;
-  size_t rows_loaded_ = 0;  ///< by ranges from the caches, on this thread
-  uint64_t hits_ = 0;       ///< counters as they were when the command began
+  uint64_t hits_ = 0;  ///< counters as they were when the command began
   uint64_t misses_ = 0;
   uint64_t expired_ = 0;
   std::string scratch_;

@@ -421,7 +421,8 @@ class RandomListTest : public ListTest, public testing::WithParamInterface<Setti
 
 TEST_P(RandomListTest, EqualsTheModel) {
   const Setting& setting = GetParam();
-  const uint64_t first = TestSeed(1);
+  // With 16 a scan that may only read from RocksDB's caches loses rows (see Txn::LoadGap).
+  const uint64_t first = TestSeed(16);
   bool sparse = false;
   for (uint64_t seed = first; seed < first + 3; ++seed) {
     SCOPED_TRACE("SEED=" + std::to_string(seed));

@@ -57,11 +57,10 @@
 ///                a chunk that is missing or short reads as zero bytes)
 ///   scores key   object id u64 | score u64 (sortable) | member       value: empty
 ///
-/// Lists            the body, and the fields keys of the elements, in the order of the list. [head, tail) is
-/// the
-///                  range of their indices; sparse: not every index of it has a row, and rows with numbers
-///                  behind the index stand between those of two indices. The last of them is never 0.
-///                  The elements a, b, c, and x inserted behind a:
+/// Lists            rows in the order of the list; [head, tail) is the range of their indices. Sparse: not
+///                  every index of it has a row, and rows with numbers behind the index stand between those
+///                  of two indices; the last such number is never 0. The elements a, b, c, and x inserted
+///                  behind a (as in a list too long to be shifted):
 ///
 ///   body   count varint | aux0 = head varint | aux1 = tail << 1 | sparse varint
 ///          (golden, count 4, head 2^62, tail 2^62 + 3, sparse:

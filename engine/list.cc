@@ -197,6 +197,8 @@ Txn::Cursor ListSeek(Txn& txn, Object* object, uint64_t position, bool forward) 
   const ListBody body = BodyOf(txn, object);
   KnowEnds(txn, object, body);
   if (!body.sparse) {
+    // From the tail itself, so that what is behind the last row becomes known together with it.
+    if (!forward && position == body.count - 1) return FromTail(txn, object, body);
     const ListKey key(body.head + position);
     return forward ? txn.SeekForward(object, kRows, key.view()) : txn.SeekBackward(object, kRows, key.view());
   }

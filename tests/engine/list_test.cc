@@ -1,8 +1,6 @@
 #include "engine/list.h"
 
 #include <gtest/gtest.h>
-#include <rocksdb/perf_context.h>
-#include <rocksdb/perf_level.h>
 
 #include <algorithm>
 #include <map>
@@ -423,7 +421,8 @@ class RandomListTest : public ListTest, public testing::WithParamInterface<Setti
 
 TEST_P(RandomListTest, EqualsTheModel) {
   const Setting& setting = GetParam();
-  const uint64_t first = TestSeed(1);
+  // With 16 a scan that may only read from RocksDB's caches loses rows (see Txn::LoadGap).
+  const uint64_t first = TestSeed(16);
   bool sparse = false;
   for (uint64_t seed = first; seed < first + 3; ++seed) {
     SCOPED_TRACE("SEED=" + std::to_string(seed));
@@ -639,11 +638,7 @@ TEST_F(ListTest, KeysThatGrowTooLongAreWrittenAnew) {
 
 // ---- Queues
 
-/// Steps over deleted rows that this thread's reads have made.
-uint64_t TombstonesSeen() { return rocksdb::get_perf_context()->internal_delete_skipped_count; }
-
 TEST_F(ListTest, AQueueNeverMeetsWhatHasPassed) {
-  rocksdb::SetPerfLevel(rocksdb::PerfLevel::kEnableCount);
   for (const ListEnd in : {ListEnd::kTail, ListEnd::kHead}) {
     const ListEnd out = in == ListEnd::kTail ? ListEnd::kHead : ListEnd::kTail;
     const std::string key = in == ListEnd::kTail ? "forward" : "backward";
@@ -651,30 +646,48 @@ TEST_F(ListTest, AQueueNeverMeetsWhatHasPassed) {
     const auto push = [&] {
       Run([&](Txn& txn) { Push(txn, key, in, {"element number " + std::to_string(pushed++)}); });
     };
+    const auto pop = [&] {
+      ASSERT_EQ(Run([&](Txn& txn) { return Pop(txn, key, out, 1); }),
+                Elements{"element number " + std::to_string(popped++)});
+    };
+    // No unknown range reaches beyond the ends, so that no load can: there lie the tombstones.
+    const auto check_ends = [&] {
+      Run([&](Txn& txn) {
+        Object* object = FindList(txn, key);
+        const ListBody body(txn.body(object));
+        const RowTree& tree = object->rows->fields;
+        const ListKey head(body.head), tail(body.tail);
+        const RowTree::Cursor first = tree.SeekForward({}), last = tree.SeekBackward(std::nullopt);
+        ASSERT_NE(first.at(), RowTree::Cursor::At::kEnd);
+        ASSERT_GE(first.at() == RowTree::Cursor::At::kGap ? first.gap_from() : first.key(), head.view());
+        ASSERT_NE(last.at(), RowTree::Cursor::At::kEnd);
+        if (last.at() == RowTree::Cursor::At::kGap) {
+          ASSERT_TRUE(last.gap_to().has_value());
+          ASSERT_LE(*last.gap_to(), tail.view());
+        }
+      });
+    };
     for (int i = 0; i < 300; ++i) push();
-    for (int round = 0; round < 20; ++round) {
+    for (int round = 0; round < 10; ++round) {
       for (int i = 0; i < 1000; ++i) {
         push();
-        const Elements got = Run([&](Txn& txn) { return Pop(txn, key, out, 1); });
-        ASSERT_EQ(got, Elements{"element number " + std::to_string(popped++)});
+        ASSERT_NO_FATAL_FAILURE(pop());
         if (i % 100 == 0) Commit();
       }
-      // From here on from RocksDB's caches, on this thread.
       EvictAll();
-      rocksdb::get_perf_context()->Reset();
       for (int i = 0; i < 20; ++i) {
         push();
-        const Elements got = Run([&](Txn& txn) { return Pop(txn, key, out, 1); });
-        ASSERT_EQ(got, Elements{"element number " + std::to_string(popped++)});
+        ASSERT_NO_FATAL_FAILURE(check_ends());
+        ASSERT_NO_FATAL_FAILURE(pop());
+        ASSERT_NO_FATAL_FAILURE(check_ends());
         const Elements last = Run([&](Txn& txn) { return Pop(txn, key, in, 1); });
         ASSERT_EQ(last, Elements{"element number " + std::to_string(--pushed)});
+        ASSERT_NO_FATAL_FAILURE(check_ends());
         push();
       }
       ASSERT_EQ(All(key).size(), pushed - popped);
-      ASSERT_LT(TombstonesSeen(), 100u);
     }
   }
-  rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);
 }
 
 TEST_F(ListTest, AColdQueueIsReadAheadFromBothEnds) {

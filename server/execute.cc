@@ -136,8 +136,8 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
                                 std::span<const std::string_view> args, size_t reply_from) {
   const uint64_t started_us = clock_us_;
   if (client.waiting_since_us != 0) FaultWaitIsOver(client);
-  // One that was blocked has been shown already.
-  const bool shown = monitors_.empty() || client.blocked != nullptr;
+  // One that was blocked has been counted and shown already.
+  const bool first = client.blocked == nullptr;
   ReplyWriter reply(client.output(), client.protocol);
   Wanted wanted;
   ListenToKeys();
@@ -171,17 +171,22 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
     RunEffects(&client, &reply_from);
     if (wanted.job || wanted.block != nullptr) {
       client.TruncateOutput(reply_from);
-      const bool blocks = wanted.block != nullptr;
+      const bool blocks = wanted.block != nullptr && first;
       Suspend(client, wanted);
-      if (blocks && !shown) ShowToMonitors(client, entry, args, client.db);
       clock_us_ = clock_.MonotonicUs();  // a job may have had the turn committed first
+      if (blocks) {
+        ++stats_.commands_processed;
+        ++entry.stats.calls;
+        entry.stats.us += clock_us_ - started_us;
+        if (!monitors_.empty()) ShowToMonitors(client, entry, args, client.db);
+      }
       return Step::kWait;
     }
   }
+  FinishReply(client, &entry, reply_from, started_us);
   blocked_.Unblock(client);
   client.last_command = entry.command;
-  FinishReply(client, &entry, reply_from, started_us);
-  if (!shown) ShowToMonitors(client, entry, args, client.db);
+  if (first && !monitors_.empty()) ShowToMonitors(client, entry, args, client.db);
   return Step::kDone;
 }
 
@@ -235,7 +240,12 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
   if (failed) CountError(std::string_view(output).substr(reply_from + 1));
   if (entry != nullptr) {
     clock_us_ = clock_.MonotonicUs();
-    CountCall({client, *entry, client.request(), clock_us_ - started_us, failed});
+    CountCall({.client = client,
+               .entry = *entry,
+               .args = client.request(),
+               .us = clock_us_ - started_us,
+               .failed = failed,
+               .counted = client.blocked != nullptr});
   }
   switch (client.reply_mode) {
     case ReplyMode::kOn:
@@ -252,8 +262,10 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
 
 void Server::CountCall(const Call& call) {
   CommandStats& stats = call.entry.stats;
-  ++stats_.commands_processed;
-  ++stats.calls;
+  if (!call.counted) {
+    ++stats_.commands_processed;
+    ++stats.calls;
+  }
   stats.us += call.us;
   if (call.failed) ++stats.failed;
   if (options().latency_tracking) {

@@ -204,6 +204,7 @@ class Server {
     std::span<const std::string_view> args;
     uint64_t us;
     bool failed;
+    bool counted = false;  ///< as a call, when it blocked; this is the end of its wait
   };
   void CountCall(const Call& call);
   void CountError(std::string_view reply);

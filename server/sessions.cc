@@ -182,7 +182,11 @@ void Server::RunQueued(CommandContext& exec) {
   for (const Done& one : done) {
     const bool failed = one.reply_from < out.size() && out[one.reply_from] == '-';
     if (failed) CountError(std::string_view(out).substr(one.reply_from + 1));
-    CountCall({client, *one.queued->entry, one.queued->args, one.us, failed});
+    CountCall({.client = client,
+               .entry = *one.queued->entry,
+               .args = one.queued->args,
+               .us = one.us,
+               .failed = failed});
     if (!monitors_.empty()) ShowToMonitors(client, *one.queued->entry, one.queued->args, one.db);
   }
   DiscardTransaction(client);
@@ -239,8 +243,10 @@ void Server::EndBlocking(Client& client, std::string_view reply) {
   const size_t reply_from = client.output().size();
   client.output().append(reply);
   blocked_.Unblock(client);
+  // The call was counted when it blocked, and ends without another run.
   std::string ignored;
-  FinishReply(client, Resolve(client.request(), &ignored), reply_from, clock_us_);
+  if (reply.starts_with('-')) ++Resolve(client.request(), &ignored)->stats.failed;
+  FinishReply(client, nullptr, reply_from, clock_us_);
   client.NextRequest();
   MakeRunnable(client);
 }

@@ -6,6 +6,22 @@
 
 namespace thermocline {
 
+namespace {
+
+/// The arguments without secrets. `copy` holds them when there are any.
+std::span<const std::string_view> WithoutSecrets(const Command& command,
+                                                 std::span<const std::string_view> args,
+                                                 std::vector<std::string_view>* copy) {
+  if (command.is_secret == nullptr) return args;
+  copy->assign(args.begin(), args.end());
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (command.is_secret(args, i)) (*copy)[i] = kRedacted;
+  }
+  return *copy;
+}
+
+}  // namespace
+
 void Server::InstallWatchHooks() {
   const auto set_slow_call = [this](const ServerOptions& o) {
     slow_call_us_ = UINT64_MAX;
@@ -26,18 +42,6 @@ void Server::InstallWatchHooks() {
     slowlog_.Trim(static_cast<size_t>(o.slowlog_entries_max));
     return {};
   });
-}
-
-/// The arguments without secrets. `copy` holds them when there are any.
-static std::span<const std::string_view> WithoutSecrets(const Command& command,
-                                                        std::span<const std::string_view> args,
-                                                        std::vector<std::string_view>* copy) {
-  if (command.is_secret == nullptr) return args;
-  copy->assign(args.begin(), args.end());
-  for (size_t i = 0; i < args.size(); ++i) {
-    if (command.is_secret(args, i)) (*copy)[i] = kRedacted;
-  }
-  return *copy;
 }
 
 void Server::NoteSlowCall(const Call& call) {

@@ -83,6 +83,7 @@ class Client final : public Waiter, public Session {
   /// In RESP2 it cannot tell replies from messages, so that hardly any command is allowed.
   bool only_subscribed() const { return protocol == 2 && subscriptions.any(); }
   std::unique_ptr<Blocked> blocked;  ///< see BlockedClients
+  bool monitor = false;              ///< see Monitors
   const Command* last_command = nullptr;
   bool close_after_reply = false;  ///< no further request is executed; closed once the output is sent
   bool close_now = false;          ///< closed at the end of the turn, without sending
@@ -139,6 +140,7 @@ class Client final : public Waiter, public Session {
   uint64_t over_soft_limit_since_us = 0;
 
   // -- Waiting
+  uint64_t waiting_since_us = 0;  ///< for a cold read, monotonic; 0: it does not
   /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
   std::function<void(ReplyWriter&)> offload_finish;
   /// What a reader thread has prepared for the command that is to run again (CommandContext::Prepare).

@@ -138,8 +138,8 @@ class Keyspace {
     return Ran::kDone;
   }
   /// A hint: commands on these keys of `db` will be run next.
-  void WillUse(int db, std::span<const std::string_view> keys) const {
-    if (Physical(db) != kNone) hot_.Prefetch(static_cast<uint16_t>(Physical(db)), keys);
+  void WillUse(int db, std::span<const KeyHint> hints) const {
+    if (Physical(db) != kNone) hot_.Prefetch(static_cast<uint16_t>(Physical(db)), hints);
   }
   /// Why the last Run gave kFailed.
   const Status& error() const { return error_; }

@@ -88,8 +88,8 @@ void SortedSetEdit::Tighten(std::string_view erased_key) {
     row.Previous();
     if (row.at() != At::kEnd) return;
     body_.aux0 = sortable;
-    // A queue's next member will leave soon. Its row in the fields space can be anywhere in memory: that wait is
-    // most of what taking a member out costs.
+    // A queue's next member will leave soon. Its row in the fields space can be anywhere in memory: that wait
+    // is most of what taking a member out costs.
     object_->rows->fields.Prefetch(next.member);
   } else if (row.at() == At::kEnd) {
     row = tree.SeekBackward(erased_key);

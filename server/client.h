@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/hot_tier.h"
 #include "engine/waiter.h"
 #include "server/blocked_clients.h"
 #include "server/pubsub.h"
@@ -107,8 +108,8 @@ class Client final : public Waiter, public Session {
     return {args_.data() + begin, ends_[next_request_] - begin};
   }
   void NextRequest() { ++next_request_; }
-  /// The second words of the next requests, mostly their keys. Returns how many were written to `keys`.
-  size_t PeekKeys(std::span<std::string_view> keys) const;
+  /// The second words of the next requests, mostly their keys. Returns how many were written to `hints`.
+  size_t PeekKeys(std::span<KeyHint> hints) const;
   /// Parses more of what was read already; true when that gave requests.
   bool ParseMore(const ParseLimits& limits);
   /// The stream is broken: the text of the error to reply with before closing. Empty: it is fine.

@@ -172,12 +172,12 @@ void Server::ExecuteClients() {
 
 /// Clients that send one command at a time: their look-ups gain from each other's company too.
 void Server::PrefetchFirstKeys(std::span<Client* const> clients) {
-  std::string_view keys[HotTier::kPrefetchMax];
+  KeyHint hints[HotTier::kPrefetchMax];
   size_t count = 0;
   for (const Client* client : clients.subspan(0, std::min(clients.size(), HotTier::kPrefetchMax))) {
-    if (client->db == clients[0]->db) count += client->PeekKeys({&keys[count], 1});
+    if (client->db == clients[0]->db) count += client->PeekKeys({&hints[count], 1});
   }
-  if (count > 1) keyspace_->WillUse(clients[0]->db, {keys, count});
+  if (count > 1) keyspace_->WillUse(clients[0]->db, {hints, count});
 }
 
 void Server::ExecuteClient(Client& client) {
@@ -192,8 +192,9 @@ void Server::ExecuteClient(Client& client) {
       clock_us_ = clock_.MonotonicUs();  // the parsing is not the next command's
     }
     if (requests % HotTier::kPrefetchMax == 0) {
-      std::string_view keys[HotTier::kPrefetchMax];
-      if (const size_t count = client.PeekKeys(keys); count > 1) keyspace_->WillUse(client.db, {keys, count});
+      KeyHint hints[HotTier::kPrefetchMax];
+      if (const size_t count = client.PeekKeys(hints); count > 1)
+        keyspace_->WillUse(client.db, {hints, count});
     }
     if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax)
       return MakeRunnable(client);

@@ -1,7 +1,7 @@
 #include "server/config.h"
 
-#include <algorithm>
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <sstream>
 

@@ -15,11 +15,11 @@ void CopyObject(Txn& txn, Object* from, Object* to) {
     txn.SetBody(to, txn.body(from));
     for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
       for (Txn::Cursor row = txn.SeekForward(from, space, {}); row.valid(); row.Next()) {
+        if (space == RowSpace::kFields && txn.Lingers(from, row.key(), row.value())) continue;
         txn.Put(to, space, row.key(), row.value());
       }
     }
     to->encoding = encoding;
-    if (from->rows->lingering) txn.Linger(to);
   }
   txn.SetExpiry(to, expire_at_ms);
 }

@@ -196,6 +196,11 @@ bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const Snapshot
   return true;
 }
 
+void Keyspace::FreeElsewhere(std::string&& buffer) {
+  readers_.Submit(
+      {[freed = std::make_shared<std::string>(std::move(buffer))]() mutable { freed.reset(); }, [] {}});
+}
+
 void Keyspace::EraseIfUseless(Object* object) {
   if (!object->live() && object->state != Object::State::kLoading && object->pins == 0 && !object->dirty()) {
     hot_.Erase(object);

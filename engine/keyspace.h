@@ -151,6 +151,9 @@ class Keyspace {
   bool Offload(Waiter& waiter, int db, std::function<void(const class SnapshotView&)> job,
                Object* keep = nullptr);
 
+  /// Frees a large buffer on a reader thread.
+  void FreeElsewhere(std::string&& buffer);
+
   /// Lets go of a waiter that is not suspended and will not come back.
   void Forget(Waiter& waiter);
   /// Waiters whose wait is over, in the order in which their waits ended. Appends.

@@ -16,6 +16,7 @@ namespace {
 
 // One client's share of a turn: enough for a deep pipeline, little enough that the others do not wait for it.
 constexpr size_t kReadBytesPerTurn = 256 << 10;
+constexpr size_t kSendBytesPerTurn = 512 << 10;
 constexpr size_t kRequestsPerTurn = 1024;
 
 }  // namespace
@@ -32,6 +33,10 @@ std::string BufferPool::Take() {
 }
 
 void BufferPool::Give(std::string&& buffer) {
+  if (buffer.capacity() > kLargeBytes) {
+    large_.push_back(std::move(buffer));
+    return;
+  }
   if (free_.size() >= kFreeMax || buffer.capacity() < kBytes || buffer.capacity() > 2 * kBytes) {
     std::string().swap(buffer);
     return;
@@ -148,19 +153,28 @@ void Client::FailTurn(std::string_view error) {
 }
 
 bool Client::Flush() {
+  more_to_send = false;
+  size_t now = 0;
   while (sent_ < output_.size()) {
-    const ssize_t n = send(fd, output_.data() + sent_, output_.size() - sent_, MSG_NOSIGNAL);
+    // Who reads as fast as we write must not hold up the others for the whole of a long reply.
+    if (now >= kSendBytesPerTurn) {
+      more_to_send = true;
+      return true;
+    }
+    const size_t wanted = std::min(output_.size() - sent_, kSendBytesPerTurn - now);
+    const ssize_t n = send(fd, output_.data() + sent_, wanted, MSG_NOSIGNAL);
     if (n < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
-      // The peer reads slowly. What was sent need not be kept.
-      if (sent_ > output_.size() / 2) {
+      // The peer reads slowly. What was sent need not be kept, once moving the rest is quick.
+      if (sent_ > output_.size() / 2 && output_.size() - sent_ < kSendBytesPerTurn) {
         output_.erase(0, sent_);
         sent_ = 0;
       }
       return true;
     }
     sent_ += static_cast<size_t>(n);
+    now += static_cast<size_t>(n);
   }
   sent_ = 0;
   pool_.Give(std::move(output_));

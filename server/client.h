@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/hot_tier.h"
@@ -29,12 +30,16 @@ class BufferPool {
   std::string Take();
   void Give(std::string&& buffer);
   size_t held_bytes() const { return free_.size() * kBytes; }
+  /// Buffers of long replies, which take milliseconds to free: for a thread that has the time.
+  std::vector<std::string> TakeLarge() { return std::exchange(large_, {}); }
 
   static constexpr size_t kBytes = 16 << 10;
 
  private:
   static constexpr size_t kFreeMax = 128;
+  static constexpr size_t kLargeBytes = 4 << 20;
   std::vector<std::string> free_;
+  std::vector<std::string> large_;
 };
 
 /// Bytes from the socket that are not executed yet. Views into it stay valid until the next Read or Drop.
@@ -136,8 +141,9 @@ class Client final : public Waiter, public Session {
   bool runnable = false;      ///< it is in the server's list of clients with requests
   /// Puts an error in the place of each reply of the turn.
   void FailTurn(std::string_view error);
-  /// Sends what is published. False: the connection broke.
+  /// Sends what is published, up to a limit for one turn. False: the connection broke.
   bool Flush();
+  bool more_to_send = false;  ///< Flush stopped at its limit: the socket may take more
   uint64_t over_soft_limit_since_us = 0;
 
   // -- Waiting

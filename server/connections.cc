@@ -212,7 +212,7 @@ void Server::Close(Client& client) {
   blocked_.Unblock(client);
   if (client.suspended()) return;  // TakeReadyClients comes back here
   for (std::vector<Client*>* list :
-       {&to_read_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
+       {&to_read_, &to_send_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
     std::erase(*list, &client);
   }
   keyspace_->Forget(client);

@@ -171,6 +171,7 @@ class Server {
 
   // The loop and the turn (turn.cc).
   void Turn();
+  void Send(Client& client);
   int SleepMs() const;
   void TakeReadyClients();
   void ReadClients();
@@ -183,7 +184,7 @@ class Server {
   void CloseDoomed();
   bool HasWork() const {
     return !runnable_.empty() || !to_read_.empty() || !doomed_.empty() || !turn_clients_.empty() ||
-           housekeeping_ || (keyspace_->pending() && !keyspace_->stalled());
+           !to_send_.empty() || housekeeping_ || (keyspace_->pending() && !keyspace_->stalled());
   }
   void Cron();
 
@@ -271,6 +272,7 @@ class Server {
   std::vector<Client*> runnable_;      ///< have requests and wait for nothing
   std::vector<Client*> turn_clients_;  ///< have replies of this turn
   std::vector<Client*> held_clients_;  ///< have replies of the turn whose commit is stalled
+  std::vector<Client*> to_send_;       ///< whose sockets may take more of a long reply
   std::vector<Client*> doomed_;        ///< to be closed at the end of the turn
   std::vector<Client*> paused_;
   std::vector<Waiter*> ready_waiters_;

@@ -58,8 +58,7 @@ int Server::Run() {
         if (!client.has_request()) to_read_.push_back(&client);
       }
       if (event.writable && client.unsent_bytes() > 0 && !client.in_turn && !client.held) {
-        if (!client.Flush()) client.close_now = true;
-        if (client.close_now || client.close_after_reply) doomed_.push_back(&client);
+        Send(client);
       }
       if (event.hung_up && client.suspended()) client.end_of_stream = true;
       // It will not take its element, which stays for another.
@@ -68,6 +67,13 @@ int Server::Run() {
     Turn();
   }
   return 0;
+}
+
+/// Sends what the client has outside of a turn: the socket takes more again.
+void Server::Send(Client& client) {
+  if (!client.Flush()) client.close_now = true;
+  if (client.more_to_send) to_send_.push_back(&client);
+  if (client.close_now || client.close_after_reply) doomed_.push_back(&client);
 }
 
 /// How long to sleep when there is nothing to do; 0: until something happens.
@@ -94,6 +100,10 @@ void Server::Turn() {
   }
   TakeReadyClients();
   EndExpiredBlocking();
+  for (Client* client : std::exchange(to_send_, {})) {
+    // What it has in this turn is sent with the turn.
+    if (client->more_to_send && !client->in_turn && !client->held) Send(*client);
+  }
   ReadClients();
   ExecuteClients();
   CommitAndPublish();
@@ -102,6 +112,7 @@ void Server::Turn() {
   housekeeping_ = keyspace_->Housekeeping();
   RunEffects(nullptr, nullptr);  // what has expired
   if (blocked_.has_ready()) ServeBlocked();
+  for (std::string& buffer : buffers_.TakeLarge()) keyspace_->FreeElsewhere(std::move(buffer));
 }
 
 void Server::TakeReadyClients() {
@@ -259,6 +270,7 @@ void Server::Publish(std::vector<Client*>& clients) {
     if (client->fd < 0) continue;
     const size_t before = client->unsent_bytes();
     if (!client->Flush()) client->close_now = true;
+    if (client->more_to_send) to_send_.push_back(client);
     stats_.bytes_sent += before - client->unsent_bytes();
     if (client->close_now || client->close_after_reply) {
       doomed_.push_back(client);

@@ -59,9 +59,9 @@
 ///
 /// Lists
 ///
-///   aux0 = head, aux1 = tail << 1 | sparse: the range [head, tail) of the indices. Sparse: not every index has a
-///   row, and rows with numbers behind the index stand between those of two indices; the last of these numbers is
-///   never 0. The elements a, b, c, and x inserted behind a:
+///   aux0 = head, aux1 = tail << 1 | sparse: the range [head, tail) of the indices. Sparse: not every index
+///   has a row, and rows with numbers behind the index stand between those of two indices; the last of these
+///   numbers is never 0. The elements a, b, c, and x inserted behind a:
 ///
 ///   body   (golden, count 4, head 2^62, tail 2^62 + 3, sparse:
 ///          04 80 80 80 80 80 80 80 80 40 87 80 80 80 80 80 80 80 80 01)
@@ -72,12 +72,12 @@
 ///
 /// Sorted sets
 ///
-///   aux0, aux1: no row has a smaller sortable score than aux0, nor a larger one than the inverse of aux1. So 0
-///   and 0 tell nothing; a set that is not spread keeps them so.
-///   (golden, 7 members, scores from 100 to 799: 07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f)
+///   aux0, aux1: no row has a smaller sortable score than aux0, nor a larger one than the inverse of aux1. So
+///   0 and 0 tell nothing; a set that is not spread keeps them so. (golden, 7 members, scores from 100 to
+///   799: 07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f)
 ///
-///   kLingering: fields rows may be left over from members that were removed by the million, and are purged one
-///   after the other. A row of fields counts only if scores has its row.
+///   kLingering: fields rows may be left over from members that were removed by the million, and are purged
+///   one after the other. A row of fields counts only if scores has its row.
 ///
 /// Expiry index     invariant: a key with an expiry has an index row at or before it. Rows may be stale.
 ///

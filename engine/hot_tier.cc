@@ -84,7 +84,7 @@ Object* HotTier::Find(uint16_t db, std::string_view key) const {
   return nullptr;
 }
 
-void HotTier::Prefetch(uint16_t db, std::span<const std::string_view> keys) const {
+void HotTier::Prefetch(uint16_t db, std::span<const KeyHint> hints) const {
   struct Probe {
     const Segment* segment;
     uint64_t wanted;
@@ -92,9 +92,9 @@ void HotTier::Prefetch(uint16_t db, std::span<const std::string_view> keys) cons
     const Object* object;
   };
   Probe probes[kPrefetchMax];
-  const size_t n = std::min(keys.size(), kPrefetchMax);
+  const size_t n = std::min(hints.size(), kPrefetchMax);
   for (size_t i = 0; i < n; ++i) {
-    const uint64_t hash = Hash(seed_, db, keys[i]);
+    const uint64_t hash = Hash(seed_, db, hints[i].key);
     probes[i] = {SegmentOf(hash), MakeSlot(nullptr, HomeOf(hash), TagOf(hash)), HomeOf(hash), nullptr};
     __builtin_prefetch(&probes[i].segment->slots[probes[i].home]);
   }
@@ -107,8 +107,20 @@ void HotTier::Prefetch(uint16_t db, std::span<const std::string_view> keys) cons
       break;
     }
   }
+  bool rows = false;
   for (size_t i = 0; i < n; ++i) {
-    if (probes[i].object != nullptr && probes[i].object->live()) __builtin_prefetch(probes[i].object->value);
+    if (probes[i].object == nullptr || !probes[i].object->live()) continue;
+    __builtin_prefetch(probes[i].object->value);
+    rows |= probes[i].object->has_rows;
+  }
+  for (size_t i = 0; rows && i < n; ++i) {
+    const Object* object = probes[i].object;
+    if (object == nullptr || !object->live() || !object->has_rows) continue;
+    // Where a member stands among a command's words. A list's elements are not found by them.
+    const bool scored = object->type == ObjectType::kSortedSet && !hints[i].third.empty();
+    if (scored || object->type == ObjectType::kHash || object->type == ObjectType::kSet) {
+      object->rows->fields.Prefetch(scored ? hints[i].third : hints[i].second);
+    }
   }
 }
 

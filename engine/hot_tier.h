@@ -12,6 +12,12 @@
 
 namespace thermocline {
 
+/// A key that a command will ask for soon, and what may be a row of it: the words that follow the key.
+struct KeyHint {
+  std::string_view key;
+  std::string_view second, third;
+};
+
 /// The keys in RAM: a hash table from (physical db, key) to Object, and the account of the bytes they take.
 ///
 /// The table is an extendible hash: a directory of segments of a fixed number of slots, of which one is split
@@ -31,9 +37,10 @@ class HotTier {
   /// The object of a key in whatever state, or nullptr.
   Object* Find(uint16_t db, std::string_view key) const;
   /// Brings what Find will need for these keys into the CPU's cache, all at once instead of one after the
-  /// other: a look-up of a cold line costs as much as a short command. Up to kPrefetchMax keys.
+  /// other: a look-up of a cold line costs as much as a short command. Of large collections also the leaves
+  /// of the rows. Up to kPrefetchMax keys.
   static constexpr size_t kPrefetchMax = 32;
-  void Prefetch(uint16_t db, std::span<const std::string_view> keys) const;
+  void Prefetch(uint16_t db, std::span<const KeyHint> hints) const;
   /// A new object in state kCold. REQUIRES: Find gave nullptr.
   Object* Insert(uint16_t db, std::string_view key);
   /// Frees the object. REQUIRES: no pins, not dirty, not loading.

@@ -144,7 +144,9 @@ void Keyspace::StartSweep() {
 bool Keyspace::SweepSlice() {
   if (due_next_ >= due_.size() || sweeper_->suspended()) return false;
   const size_t end = std::min(due_.size(), due_next_ + sweep_step_);
+  const uint64_t began_us = clock_.MonotonicUs();
   const Ran ran = Run(*sweeper_, 0, [&](Txn& txn) { SweepRows(txn, due_next_, end); });
+  Took(KeyspaceWork::kSweep, &stats_.sweep_us, clock_.MonotonicUs() - began_us);
   if (ran == Ran::kWaiting) return false;
   if (ran == Ran::kFailed && sweep_step_ > 1) {
     sweep_step_ = 1;  // find the key that cannot be read, and pass over it alone: it is not served either

@@ -208,6 +208,10 @@ void Keyspace::TakeIn() {
   now_ms_ = clock_.WallMs();
   eviction_.SetNow(now_ms_);
   readers_.TakeIn();
+  if (sync_took_us_.load(std::memory_order_relaxed) != 0) {
+    ++stats_.syncs;
+    Took(KeyspaceWork::kSync, &stats_.sync_us, sync_took_us_.exchange(0, std::memory_order_relaxed));
+  }
   if (sync_failed_.load(std::memory_order_acquire)) {
     const std::lock_guard lock(sync_mutex_);
     sync_failed_ = false;
@@ -219,6 +223,30 @@ void Keyspace::TakeIn() {
 Keyspace::Committed Keyspace::Commit() {
   const Committed committed = CommitBatch(/*wait_for_stall=*/false);
   return std::exchange(turn_lost_, false) ? Committed::kFailed : committed;
+}
+
+void Keyspace::Took(KeyspaceWork work, uint64_t* total_us, uint64_t us) {
+  *total_us += us;
+  options_.took(work, us);
+}
+
+/// One attempt, with its time.
+Store::Wrote Keyspace::WriteBatch(Status* why) {
+  const uint64_t began_us = clock_.MonotonicUs();
+  const Store::Wrote wrote = store_->Write(batch_, sync_mode_ == SyncMode::kAlways, why);
+  if (wrote == Store::Wrote::kStalled) {
+    if (stalled_since_us_ == 0) {
+      stalled_since_us_ = began_us;
+      ++stats_.commit_stalls;
+    }
+    return wrote;
+  }
+  const uint64_t ended_us = clock_.MonotonicUs();
+  Took(KeyspaceWork::kCommit, &stats_.commit_us, ended_us - began_us);
+  if (stalled_since_us_ != 0) {
+    Took(KeyspaceWork::kStall, &stats_.commit_stall_us, ended_us - std::exchange(stalled_since_us_, 0));
+  }
+  return wrote;
 }
 
 Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
@@ -238,7 +266,7 @@ Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
   }
   Status why;
   for (;;) {
-    switch (store_->Write(batch_, sync_mode_ == SyncMode::kAlways, &why)) {
+    switch (WriteBatch(&why)) {
       case Store::Wrote::kYes:
         ++stats_.commits;
         stats_.committed_bytes += batch_.GetDataSize();
@@ -247,7 +275,6 @@ Keyspace::Committed Keyspace::CommitBatch(bool wait_for_stall) {
         AfterCommit();
         return Committed::kYes;
       case Store::Wrote::kStalled:
-        if (!stalled_) ++stats_.commit_stalls;
         if (!wait_for_stall) {
           stalled_ = true;
           return Committed::kStalled;
@@ -397,7 +424,9 @@ void Keyspace::SyncEverySecond() {
     sync_condition_.wait_for(lock, std::chrono::seconds(1));
     if (sync_mode_ != SyncMode::kEverySecond || stopping_ || !unsynced_.exchange(false)) continue;
     lock.unlock();
+    const uint64_t began_us = clock_.MonotonicUs();
     Status s = store_->Sync();
+    sync_took_us_.store(std::max<uint64_t>(1, clock_.MonotonicUs() - began_us), std::memory_order_relaxed);
     lock.lock();
     if (s.ok()) continue;
     unsynced_ = true;

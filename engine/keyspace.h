@@ -44,6 +44,14 @@ struct CompactLimits {
   bool operator==(const CompactLimits&) const = default;
 };
 
+/// Work beside the commands that they may have to wait for.
+enum class KeyspaceWork : uint8_t {
+  kCommit,  ///< one write batch went into the log; in SyncMode::kAlways onto the disk too
+  kStall,   ///< a commit was held up, from its first attempt until it was through
+  kSweep,   ///< a slice of the sweep of expired keys
+  kSync,    ///< the log was synced beside the commands
+};
+
 struct KeyspaceOptions {
   std::string dir;  ///< the database is in `dir`/rocksdb
   int databases = 16;
@@ -57,6 +65,8 @@ struct KeyspaceOptions {
   StoreOptions store;
   /// Called from other threads when the keyspace thread has something to take in (TakeIn). Must not block.
   std::function<void()> wake = [] {};
+  /// Called on the keyspace thread with how long a piece of work took, in microseconds.
+  std::function<void(KeyspaceWork, uint64_t us)> took = [](KeyspaceWork, uint64_t) {};
 };
 
 /// Counters since the start (or CONFIG RESETSTAT), for INFO.
@@ -76,6 +86,11 @@ struct KeyspaceStats {
   uint64_t demoted_objects = 0;
   uint64_t purged_objects = 0;
   uint64_t sync_failures = 0;
+  uint64_t commit_us = 0;        ///< in the store's write
+  uint64_t commit_stall_us = 0;  ///< that commits were held up
+  uint64_t sweep_us = 0;
+  uint64_t syncs = 0;  ///< beside the commands, once a second
+  uint64_t sync_us = 0;
 };
 
 /// All keys of all databases: the hot tier over the store, the turn and its one commit, faults, expiry,
@@ -123,8 +138,8 @@ class Keyspace {
     return Ran::kDone;
   }
   /// A hint: commands on these keys of `db` will be run next.
-  void WillUse(int db, std::span<const std::string_view> keys) const {
-    if (Physical(db) != kNone) hot_.Prefetch(static_cast<uint16_t>(Physical(db)), keys);
+  void WillUse(int db, std::span<const KeyHint> hints) const {
+    if (Physical(db) != kNone) hot_.Prefetch(static_cast<uint16_t>(Physical(db)), hints);
   }
   /// Why the last Run gave kFailed.
   const Status& error() const { return error_; }
@@ -240,6 +255,7 @@ class Keyspace {
   void Access(Object* object) { eviction_.OnAccess(object, eviction_.lfu() ? random_() : 0); }
 
   Committed CommitBatch(bool wait_for_stall);
+  Store::Wrote WriteBatch(Status* why);
   void PutHeads();
   void PutHead(const Object* object, std::string_view head, std::string_view body);
   void AfterCommit();
@@ -247,6 +263,7 @@ class Keyspace {
   void ResetTurn();
   void EraseIfUseless(Object* object);
   void SyncEverySecond();
+  void Took(KeyspaceWork work, uint64_t* total_us, uint64_t us);
   Status MakeCheckpoint(const std::string& path) const;
 
   // Physical databases.
@@ -322,6 +339,7 @@ class Keyspace {
   std::vector<uint64_t> new_purges_;  ///< object ids that this turn gave to the purge
   std::vector<uint64_t> purged_;      ///< object ids that this turn purged
   bool stalled_ = false;
+  uint64_t stalled_since_us_ = 0;   ///< 0: no commit is held up
   bool databases_changed_ = false;  ///< a database was flushed or swapped since the last commit
   bool turn_lost_ = false;          ///< a commit in the middle of the turn failed: the whole turn is told
   Status failure_;
@@ -368,6 +386,7 @@ class Keyspace {
   std::atomic<SyncMode> sync_mode_;
   std::atomic<bool> unsynced_{false};
   std::atomic<bool> sync_failed_{false};
+  std::atomic<uint64_t> sync_took_us_{0};  ///< by the last sync; 0: taken in already
   std::mutex sync_mutex_;
   std::condition_variable sync_condition_;
   Status sync_error_;      ///< under sync_mutex_

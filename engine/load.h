@@ -38,4 +38,10 @@ struct Load {
   std::vector<Waiter*> waiters;
 };
 
+/// Reads the rows that a range load asks for. Any thread. With `cached_only`, stops where disk would be
+/// needed and returns false there.
+bool ReadRange(const Store& store, Load& load, bool cached_only);
+/// Puts the rows of an answered range load into the tree.
+void InstallRange(const Load& load, RowTree& tree);
+
 }  // namespace thermocline

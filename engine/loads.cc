@@ -33,8 +33,11 @@ void ReadRow(const Store& store, Load& load) {
   load.found = store.Get(FamilyOf(load.space), key, &load.value, &load.error);
 }
 
-void ReadRange(const Store& store, Load& load) {
+}  // namespace
+
+bool ReadRange(const Store& store, Load& load, bool cached_only) {
   Store::ScanOptions options;
+  options.cached_only = cached_only;
   format::AppendRowKey(options.lower, load.object_id, load.key);
   if (load.to.has_value()) {
     format::AppendRowKey(options.upper, load.object_id, *load.to);
@@ -51,10 +54,11 @@ void ReadRange(const Store& store, Load& load) {
   load.reached_end = false;
   while (load.rows.size() < load.rows_max) {
     if (!it.Valid()) {
+      if (it.status().IsIncomplete()) return false;
       if (!it.status().ok()) {
         load.found = Store::Found::kError;
         load.error = Store::ToStatus(it.status());
-        return;
+        return true;
       }
       load.reached_end = true;
       break;
@@ -67,6 +71,7 @@ void ReadRange(const Store& store, Load& load) {
     }
   }
   load.found = Store::Found::kYes;
+  return true;
 }
 
 void InstallRange(const Load& load, RowTree& tree) {
@@ -81,8 +86,6 @@ void InstallRange(const Load& load, RowTree& tree) {
     tree.MarkRangeKnown(load.rows.back().first, load.to);
   }
 }
-
-}  // namespace
 
 Load* Keyspace::StartHeadLoad(Object* object) {
   auto load = std::make_unique<Load>();
@@ -153,7 +156,8 @@ void Keyspace::SubmitLoads() {
         readers_.Submit({[this, load] { ReadRow(*store_, *load); }, [this, load] { Install(load); }});
         break;
       case Load::Kind::kRange:
-        readers_.Submit({[this, load] { ReadRange(*store_, *load); }, [this, load] { Install(load); }});
+        readers_.Submit({[this, load] { ReadRange(*store_, *load, /*cached_only=*/false); },
+                         [this, load] { Install(load); }});
         break;
     }
   }

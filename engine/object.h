@@ -26,7 +26,7 @@ struct ObjectRows {
   RowTree scores;
   /// Of a sorted set: fields rows of removed members may be left over, until they are purged (Txn::Linger).
   bool lingering = false;
-  uint32_t linger_round = 0;  ///< how often rows were left over since the object is in RAM
+  uint32_t linger_round = 0;   ///< how often rows were left over since the object is in RAM
   uint64_t version = 0;        ///< never the same again once a command has written to the object
   std::vector<Load*> loads;    ///< row reads under way; while there are any, dummies must stay
   size_t accounted_bytes = 0;  ///< what the hot tier's account holds for the rows

@@ -65,6 +65,9 @@ class RowTree {
   /// What is known of `key`.
   Lookup Find(std::string_view key) const;
 
+  /// Brings the leaf of `key` into the CPU's cache, without waiting for it: the key will be asked for soon.
+  void Prefetch(std::string_view key) const;
+
   /// Writes a row (insert or overwrite). Returns what was known of the key before. A value of the size of the
   /// one it replaces is written in place.
   Knowledge Put(std::string_view key, std::string_view value);

@@ -309,6 +309,15 @@ void RowTree::Descend(std::string_view key, Path* path) const {
 
 void RowTree::DescendToFirst(Path* path) const { Descend({}, path); }
 
+void RowTree::Prefetch(std::string_view key) const {
+  const void* node = root_;
+  for (int level = 0; level < static_cast<int>(height_); ++level) {
+    const Inner* inner = static_cast<const Inner*>(node);
+    node = inner->children()[inner->FindChild(key)];
+  }
+  if (height_ > 0) PrefetchLeaf(node);
+}
+
 RowTree::Lookup RowTree::Find(std::string_view key) const {
   const void* node = root_;
   if (node != nullptr) {

@@ -83,9 +83,14 @@ void SortedSetEdit::Tighten(std::string_view erased_key) {
   const RowTree& tree = object_->rows->scores;
   RowTree::Cursor row = tree.SeekForward(erased_key);
   if (row.at() == At::kRow) {
-    const uint64_t next = SortableOf(row.key());
+    const ScoredMember next = DecodeScoreKey(row.key());
+    const uint64_t sortable = SortableOf(row.key());
     row.Previous();
-    if (row.at() == At::kEnd) body_.aux0 = next;
+    if (row.at() != At::kEnd) return;
+    body_.aux0 = sortable;
+    // A queue's next member will leave soon. Its row in the fields space can be anywhere in memory: that wait
+    // is most of what taking a member out costs.
+    object_->rows->fields.Prefetch(next.member);
   } else if (row.at() == At::kEnd) {
     row = tree.SeekBackward(erased_key);
     body_.aux1 = ~(row.at() == At::kRow ? SortableOf(row.key()) : SortableOf(erased_key));

@@ -126,8 +126,8 @@ class SortedSetEdit {
   /// `keys`: of their rows, in ascending order, not views into rows. Must not be all rows of the set.
   void RemoveRun(std::span<const std::string> keys);
 
-  /// Removes all members whose rows of the scores space lie from `from` to before `to`: `count` of them, not all,
-  /// of a spread set. O(log n): their rows in the fields space linger, and are purged in the background.
+  /// Removes all members whose rows of the scores space lie from `from` to before `to`: `count` of them, not
+  /// all, of a spread set. O(log n): their rows in the fields space linger, and are purged in the background.
   void RemoveMany(std::string_view from, std::string_view to, uint64_t count);
   /// From so many members on that is the better way.
   static constexpr uint64_t kManyMembers = 2048;

@@ -270,6 +270,7 @@ Store::ScanIterator Store::Scan(Family family, ScanOptions scan) const {
   rocksdb::ReadOptions options;
   options.snapshot = result.options->snapshot;
   options.fill_cache = result.options->fill_cache;
+  if (result.options->cached_only) options.read_tier = rocksdb::kBlockCacheTier;
   if (!result.options->lower.empty()) {
     result.bounds[0] = result.options->lower;
     options.iterate_lower_bound = &result.bounds[0];

@@ -105,7 +105,8 @@ class Store {
 
   struct ScanOptions {
     const rocksdb::Snapshot* snapshot = nullptr;
-    bool fill_cache = true;  ///< false for scans over data that nobody asked for by key
+    bool cached_only = false;  ///< the iterator becomes Incomplete where disk is needed
+    bool fill_cache = true;    ///< false for scans over data that nobody asked for by key
     std::string lower;  ///< inclusive; empty: none. Both must outlive the iterator: kept by ScanIterator.
     std::string upper;  ///< exclusive; empty: none
   };

@@ -745,8 +745,8 @@ bool Txn::Lingers(Object* object, std::string_view row_key, std::string_view val
          !Get(object, RowSpace::kScores, std::string(value).append(row_key)).has_value();
 }
 
-/// Removes what lingers among the next rows, from `*next` on, which then tells where to go on. True: that was the
-/// last of them.
+/// Removes what lingers among the next rows, from `*next` on, which then tells where to go on. True: that was
+/// the last of them.
 bool Txn::PurgeLingering(Object* object, std::string* next, size_t rows_max) {
   std::vector<std::pair<std::string, std::string>> rows;  // field, and the row of scores that it needs
   Cursor row = SeekForward(object, RowSpace::kFields, *next);

@@ -29,6 +29,8 @@ class BlockedClients {
  public:
   bool empty() const { return by_key_.empty(); }
   size_t count() const { return count_; }
+  /// Those whose wait has an end.
+  size_t timed_count() const { return deadlines_.size(); }
   void Block(Client& client, Blocked blocked);
   /// Takes the client out of all queues.
   void Unblock(Client& client);

@@ -129,11 +129,14 @@ bool Client::ParseMore(const ParseLimits& limits) {
   return !ends_.empty();
 }
 
-size_t Client::PeekKeys(std::span<std::string_view> keys) const {
+size_t Client::PeekKeys(std::span<KeyHint> hints) const {
   size_t count = 0;
-  for (size_t i = next_request_; i < ends_.size() && count < keys.size(); ++i) {
-    const uint32_t begin = i == 0 ? 0 : ends_[i - 1];
-    if (ends_[i] - begin >= 2) keys[count++] = args_[begin + 1];
+  for (size_t i = next_request_; i < ends_.size() && count < hints.size(); ++i) {
+    const uint32_t begin = i == 0 ? 0 : ends_[i - 1], words = ends_[i] - begin;
+    if (words < 2) continue;
+    const std::string_view* word = &args_[begin];
+    hints[count++] = {word[1], words > 2 ? word[2] : std::string_view(),
+                      words > 3 ? word[3] : std::string_view()};
   }
   return count;
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/hot_tier.h"
 #include "engine/waiter.h"
 #include "server/blocked_clients.h"
 #include "server/pubsub.h"
@@ -83,6 +84,7 @@ class Client final : public Waiter, public Session {
   /// In RESP2 it cannot tell replies from messages, so that hardly any command is allowed.
   bool only_subscribed() const { return protocol == 2 && subscriptions.any(); }
   std::unique_ptr<Blocked> blocked;  ///< see BlockedClients
+  bool monitor = false;              ///< see Monitors
   const Command* last_command = nullptr;
   bool close_after_reply = false;  ///< no further request is executed; closed once the output is sent
   bool close_now = false;          ///< closed at the end of the turn, without sending
@@ -106,8 +108,8 @@ class Client final : public Waiter, public Session {
     return {args_.data() + begin, ends_[next_request_] - begin};
   }
   void NextRequest() { ++next_request_; }
-  /// The second words of the next requests, mostly their keys. Returns how many were written to `keys`.
-  size_t PeekKeys(std::span<std::string_view> keys) const;
+  /// The second words of the next requests, mostly their keys. Returns how many were written to `hints`.
+  size_t PeekKeys(std::span<KeyHint> hints) const;
   /// Parses more of what was read already; true when that gave requests.
   bool ParseMore(const ParseLimits& limits);
   /// The stream is broken: the text of the error to reply with before closing. Empty: it is fine.
@@ -139,6 +141,7 @@ class Client final : public Waiter, public Session {
   uint64_t over_soft_limit_since_us = 0;
 
   // -- Waiting
+  uint64_t waiting_since_us = 0;  ///< for a cold read, monotonic; 0: it does not
   /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
   std::function<void(ReplyWriter&)> offload_finish;
   /// What a reader thread has prepared for the command that is to run again (CommandContext::Prepare).

@@ -184,6 +184,8 @@ struct Command {
   /// Appends the positions of the keys that a spec which is kUnknown means; nullptr: they cannot be told.
   void (*unknown_keys)(const KeySpec& spec, std::span<const std::string_view> args,
                        std::vector<size_t>* positions) = nullptr;
+  /// Whether an argument is a secret, which MONITOR and SLOWLOG do not show. nullptr: none is.
+  bool (*is_secret)(std::span<const std::string_view> args, size_t index) = nullptr;
 };
 
 /// Redis's ACL categories, in the order in which COMMAND INFO lists them. Most follow from a row's flags and

@@ -79,6 +79,13 @@ const CommandTable::Entry* CommandTable::FindSubcommand(const Entry& container, 
   return nullptr;
 }
 
+const CommandTable::Entry* CommandTable::FindByFullName(std::string_view name) const {
+  const size_t bar = name.find('|');
+  const Entry* entry = Find(name.substr(0, bar));
+  if (entry == nullptr || bar == std::string_view::npos) return entry;
+  return FindSubcommand(*entry, name.substr(bar + 1));
+}
+
 namespace {
 
 /// The argument where the keys of a spec begin; 0: nowhere.

@@ -9,15 +9,17 @@
 #include <vector>
 
 #include "server/command.h"
+#include "server/latency_histogram.h"
 
 namespace thermocline {
 
-/// Counts of one command, for INFO commandstats.
+/// Counts of one command, for INFO commandstats and latencystats.
 struct CommandStats {
   uint64_t calls = 0;
   uint64_t us = 0;
-  uint64_t rejected = 0;  ///< refused before it ran (arity, authentication, ...)
-  uint64_t failed = 0;    ///< ran and replied with an error
+  uint64_t rejected = 0;                        ///< refused before it ran (arity, authentication, ...)
+  uint64_t failed = 0;                          ///< ran and replied with an error
+  std::unique_ptr<LatencyHistogram> latencies;  ///< nullptr: none was recorded
 };
 
 /// All rows of all families, found by name. Constant after construction but for the counts.
@@ -39,6 +41,8 @@ class CommandTable {
   /// Case-insensitive. nullptr: there is no such command.
   const Entry* Find(std::string_view name) const;
   static const Entry* FindSubcommand(const Entry& container, std::string_view name);
+  /// By "name" or "container|name".
+  const Entry* FindByFullName(std::string_view name) const;
   /// In order of declaration.
   std::span<const std::unique_ptr<Entry>> entries() const { return entries_; }
 

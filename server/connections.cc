@@ -208,6 +208,7 @@ void Server::Close(Client& client) {
   client.close_now = true;
   DiscardTransaction(client);
   pubsub_.UnsubscribeAll(client);
+  monitors_.Remove(client);
   blocked_.Unblock(client);
   if (client.suspended()) return;  // TakeReadyClients comes back here
   for (std::vector<Client*>* list :

@@ -68,6 +68,10 @@ std::string Server::Refusal(const Client& client, const CommandTable::Entry& ent
     return "ERR Can't execute '" + entry.full_name +
            "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
   }
+  // In Redis a monitor is a kind of replica.
+  if (client.monitor && (flags & (kWrite | kReadOnly | kMayReplicate)) != 0) {
+    return "ERR Replica can't interact with the keyspace";
+  }
   return {};
 }
 
@@ -80,7 +84,9 @@ Server::Step Server::ExecuteRequest(Client& client) {
     ReplyWriter reply(client.output(), client.protocol);
     std::exchange(client.offload_finish, nullptr)(reply);
     std::string ignored;
-    FinishReply(client, Resolve(args, &ignored), reply_from, turn_us_);
+    const CommandTable::Entry* entry = Resolve(args, &ignored);
+    FinishReply(client, entry, reply_from, clock_us_);
+    if (!monitors_.empty()) ShowToMonitors(client, *entry, args, client.db);
     return Step::kDone;
   }
   if (EqualIgnoreCase(args[0], "post") || EqualIgnoreCase(args[0], "host:")) {
@@ -104,13 +110,13 @@ Server::Step Server::ExecuteRequest(Client& client) {
       DiscardTransaction(client);
     }
     ReplyWriter(client.output(), client.protocol).Error(error);
-    FinishReply(client, nullptr, reply_from, turn_us_);
+    FinishReply(client, nullptr, reply_from, clock_us_);
     return Step::kDone;
   }
   if (MustQueue(client, *entry)) {
     client.transaction->Queue(*entry, args);
     ReplyWriter(client.output(), client.protocol).SimpleString("QUEUED");
-    FinishReply(client, nullptr, reply_from, turn_us_);
+    FinishReply(client, nullptr, reply_from, clock_us_);
     return Step::kDone;
   }
   const bool writes = Writes(client, *entry);
@@ -128,7 +134,10 @@ Server::Step Server::ExecuteRequest(Client& client) {
 
 Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry,
                                 std::span<const std::string_view> args, size_t reply_from) {
-  const uint64_t started_us = clock_.MonotonicUs();
+  const uint64_t started_us = clock_us_;
+  if (client.waiting_since_us != 0) FaultWaitIsOver(client);
+  // One that was blocked has been counted and shown already.
+  const bool first = client.blocked == nullptr;
   ReplyWriter reply(client.output(), client.protocol);
   Wanted wanted;
   ListenToKeys();
@@ -148,6 +157,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   if (ran == Keyspace::Ran::kWaiting) {
     effects_.clear();
     client.TruncateOutput(reply_from);
+    client.waiting_since_us = clock_us_ = clock_.MonotonicUs();
     return Step::kWait;
   }
   client.prepared = nullptr;
@@ -161,13 +171,22 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
     RunEffects(&client, &reply_from);
     if (wanted.job || wanted.block != nullptr) {
       client.TruncateOutput(reply_from);
+      const bool blocks = wanted.block != nullptr && first;
       Suspend(client, wanted);
+      clock_us_ = clock_.MonotonicUs();  // a job may have had the turn committed first
+      if (blocks) {
+        ++stats_.commands_processed;
+        ++entry.stats.calls;
+        entry.stats.us += clock_us_ - started_us;
+        if (!monitors_.empty()) ShowToMonitors(client, entry, args, client.db);
+      }
       return Step::kWait;
     }
   }
+  FinishReply(client, &entry, reply_from, started_us);
   blocked_.Unblock(client);
   client.last_command = entry.command;
-  FinishReply(client, &entry, reply_from, started_us);
+  if (first && !monitors_.empty()) ShowToMonitors(client, entry, args, client.db);
   return Step::kDone;
 }
 
@@ -219,9 +238,19 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
   std::string& output = client.output();
   const bool failed = output.size() > reply_from && output[reply_from] == '-';
   if (failed) CountError(std::string_view(output).substr(reply_from + 1));
-  if (entry != nullptr) CountCall(*entry, clock_.MonotonicUs() - started_us, failed);
+  if (entry != nullptr) {
+    clock_us_ = clock_.MonotonicUs();
+    CountCall({.client = client,
+               .entry = *entry,
+               .args = client.request(),
+               .us = clock_us_ - started_us,
+               .failed = failed,
+               .counted = client.blocked != nullptr});
+  }
   switch (client.reply_mode) {
-    case ReplyMode::kOn: ++client.turn_replies; return;
+    case ReplyMode::kOn:
+      if (output.size() > reply_from) ++client.turn_replies;  // SHUTDOWN and a second MONITOR give none
+      return;
     case ReplyMode::kOff: break;
     case ReplyMode::kSkipNext:  // CLIENT REPLY SKIP itself
       client.reply_mode = ReplyMode::kSkipThis;
@@ -231,11 +260,19 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
   client.TruncateOutput(reply_from);
 }
 
-void Server::CountCall(const CommandTable::Entry& entry, uint64_t us, bool failed) {
-  ++stats_.commands_processed;
-  ++entry.stats.calls;
-  entry.stats.us += us;
-  if (failed) ++entry.stats.failed;
+void Server::CountCall(const Call& call) {
+  CommandStats& stats = call.entry.stats;
+  if (!call.counted) {
+    ++stats_.commands_processed;
+    ++stats.calls;
+  }
+  stats.us += call.us;
+  if (call.failed) ++stats.failed;
+  if (options().latency_tracking) {
+    if (stats.latencies == nullptr) stats.latencies = std::make_unique<LatencyHistogram>();
+    stats.latencies->Record(call.us);
+  }
+  if (call.us >= slow_call_us_) NoteSlowCall(call);
 }
 
 void Server::CountError(std::string_view reply) {

@@ -136,9 +136,9 @@ void AddClients(InfoText& out, Server& server) {
   out.Add("maxclients", server.options().clients_max);
   out.Add("client_recent_max_input_buffer", input_max);
   out.Add("client_recent_max_output_buffer", output_max);
-  out.Add("blocked_clients", 0);
+  out.Add("blocked_clients", server.blocked().count());
   out.Add("tracking_clients", 0);
-  out.Add("clients_in_timeout_table", 0);
+  out.Add("clients_in_timeout_table", server.blocked().timed_count());
   out.Add("clients_waiting_for_disk", waiting);
 }
 
@@ -266,9 +266,9 @@ void AddStats(InfoText& out, Server& server, const Rates& rates) {
   out.Add("evicted_clients", 0);
   out.Add("keyspace_hits", keyspace.keyspace_hits);
   out.Add("keyspace_misses", keyspace.keyspace_misses);
-  out.Add("pubsub_channels", 0);
-  out.Add("pubsub_patterns", 0);
-  out.Add("pubsubshard_channels", 0);
+  out.Add("pubsub_channels", server.pubsub().channel_count());
+  out.Add("pubsub_patterns", server.pubsub().pattern_count());
+  out.Add("pubsubshard_channels", server.pubsub().shard_channel_count());
   out.Add("latest_fork_usec", 0);
   out.Add("total_forks", 0);
   out.Add("migrate_cached_sockets", 0);
@@ -321,19 +321,37 @@ void AddCpu(InfoText& out) {
   add("used_cpu_user_main_thread", thread.ru_utime);
 }
 
+/// Calls `visit` with each command and each subcommand.
+template <typename Visit>
+void ForEachEntry(const CommandTable& table, Visit&& visit) {
+  for (const std::unique_ptr<CommandTable::Entry>& entry : table.entries()) {
+    visit(*entry);
+    for (const CommandTable::Entry& sub : entry->subcommands) visit(sub);
+  }
+}
+
 void AddCommandStats(InfoText& out, const CommandTable& table) {
-  const auto add = [&out](const CommandTable::Entry& entry) {
+  ForEachEntry(table, [&out](const CommandTable::Entry& entry) {
     const CommandStats& s = entry.stats;
     if (s.calls == 0 && s.rejected == 0 && s.failed == 0) return;
     out.Add("cmdstat_" + entry.full_name,
             fmt::format("calls={},usec={},usec_per_call={:.2f},rejected_calls={},failed_calls={}", s.calls,
                         s.us, s.calls == 0 ? 0.0 : static_cast<double>(s.us) / static_cast<double>(s.calls),
                         s.rejected, s.failed));
-  };
-  for (const std::unique_ptr<CommandTable::Entry>& entry : table.entries()) {
-    add(*entry);
-    for (const CommandTable::Entry& sub : entry->subcommands) add(sub);
-  }
+  });
+}
+
+void AddLatencyStats(InfoText& out, const CommandTable& table, const ServerOptions& options) {
+  if (!options.latency_tracking) return;
+  ForEachEntry(table, [&](const CommandTable::Entry& entry) {
+    if (entry.stats.latencies == nullptr) return;
+    std::string values;
+    for (const double percentile : options.latency_percentiles) {
+      values += fmt::format("{}p{}={:.3f}", values.empty() ? "" : ",", PercentileName(percentile),
+                            entry.stats.latencies->PercentileUs(percentile));
+    }
+    out.Add("latency_percentiles_usec_" + entry.full_name, values);
+  });
 }
 
 void AddErrorStats(InfoText& out, const ServerStats& stats) {
@@ -364,15 +382,22 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("hot_hits", stats.hot_hits);
   out.Add("cached_reads", stats.cached_reads);
   out.Add("faults", stats.faults);
+  out.Add("fault_waits", server.stats().fault_waits);
+  out.Add("fault_wait_us", server.stats().fault_wait_us);
   out.Add("loads_under_way", keyspace.loads_under_way());
   out.Add("commands_rerun", stats.commands_rerun);
   out.Add("demoted_objects", stats.demoted_objects);
   out.Add("turns", server.stats().turns);
   out.Add("commits", stats.commits);
+  out.Add("commit_us", stats.commit_us);
   out.Add("committed_bytes", stats.committed_bytes);
   out.Add("commit_stalls", stats.commit_stalls);
+  out.Add("commit_stall_us", stats.commit_stall_us);
   out.Add("commit_failures", stats.commit_failures);
+  out.Add("syncs", stats.syncs);
+  out.Add("sync_us", stats.sync_us);
   out.Add("sync_failures", stats.sync_failures);
+  out.Add("sweep_us", stats.sweep_us);
   out.Add("stalled", int{keyspace.stalled()});
   out.Add("writable", int{keyspace.writable()});
   out.Add("purge_backlog", keyspace.purge_backlog());
@@ -427,7 +452,7 @@ std::string Server::Info(const std::vector<std::string>& sections) {
   section("Modules", true, [] {});
   section("Commandstats", false, [&] { AddCommandStats(out, commands_); });
   section("Errorstats", true, [&] { AddErrorStats(out, stats_); });
-  section("Latencystats", false, [] {});
+  section("Latencystats", false, [&] { AddLatencyStats(out, commands_, options()); });
   section("Cluster", true, [&] { out.Add("cluster_enabled", 0); });
   section("Keyspace", true, [&] { AddKeyspace(out, *keyspace_); });
   section("Thermocline", true, [&] { AddThermocline(out, *this); });

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "encoding/numbers.h"
+#include "server/latency_histogram.h"
 #include "server/notifications.h"
 
 namespace thermocline {
@@ -99,6 +100,29 @@ std::vector<std::string> GetNotify(const ServerOptions& options) {
 Status SetNotify(ServerOptions& options, std::span<const std::string> words) {
   if (words.size() == 1 && ParseNotifyFlags(words[0], &options.notify_keyspace_events)) return {};
   return {Code::kInvalid, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."};
+}
+
+std::vector<std::string> GetPercentiles(const ServerOptions& options) {
+  std::vector<std::string> words;
+  for (const double percentile : options.latency_percentiles) words.push_back(PercentileName(percentile));
+  return words;
+}
+
+/// One empty word: none.
+Status SetPercentiles(ServerOptions& options, std::span<const std::string> words) {
+  options.latency_percentiles.clear();
+  if (words.size() == 1 && words[0].empty()) return {};
+  for (const std::string& word : words) {
+    double percentile;
+    if (!ParseDouble(word, &percentile)) {
+      return {Code::kInvalid, "Invalid latency-tracking-info-percentiles parameters"};
+    }
+    if (percentile < 0 || percentile > 100) {
+      return {Code::kInvalid, "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"};
+    }
+    options.latency_percentiles.push_back(percentile);
+  }
+  return {};
 }
 
 // ---------------------------------------------------------------- checks
@@ -216,6 +240,19 @@ constexpr OptionRow kRows[] = {
      "Which key events are published to subscribers, as letters: K, E (channels by key, by event), "
      "g$lshzxetd (kinds; A: "
      "all of them), n (new keys), m (misses); `\"\"`: none."},
+    {"slowlog-log-slower-than", "", Change::kLive, IntField{&O::slowlog_slower_than_us, -1, INT64_MAX},
+     "SLOWLOG keeps commands that ran for so many microseconds; 0: all, -1: none. Waiting for the disk is "
+     "not "
+     "in it: see latency-monitor-threshold."},
+    {"slowlog-max-len", "", Change::kLive, IntField{&O::slowlog_entries_max, 0, INT64_MAX},
+     "How many commands SLOWLOG keeps."},
+    {"latency-monitor-threshold", "", Change::kLive, IntField{&O::latency_threshold_ms, 0, INT64_MAX},
+     "LATENCY keeps what took so many milliseconds: commands, commits, waits for cold reads, stalls, syncs, "
+     "expiry; 0: nothing."},
+    {"latency-tracking", "", Change::kLive, BoolField{&O::latency_tracking},
+     "Keep how long calls take, per command, for LATENCY HISTOGRAM and INFO latencystats."},
+    {"latency-tracking-info-percentiles", "", Change::kLive, WordsField{GetPercentiles, SetPercentiles},
+     "The percentiles that INFO latencystats shows; `\"\"`: none."},
     {"enable-debug-command", "", Change::kAtStart, Enum<&O::enable_debug_command>(kDebugCommand),
      "Who may call DEBUG: `no` one, `yes` everyone, `local` clients on this machine."},
     {"rocksdb-write-buffer-size", "", Change::kAtStart,

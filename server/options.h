@@ -83,6 +83,11 @@ struct ServerOptions {
 
   // Diagnosis.
   DebugCommand enable_debug_command = DebugCommand::kNo;
+  int64_t slowlog_slower_than_us = 10000;  ///< -1: off
+  int64_t slowlog_entries_max = 128;
+  int64_t latency_threshold_ms = 0;  ///< 0: off
+  bool latency_tracking = true;
+  std::vector<double> latency_percentiles = {50, 99, 99.9};
 
   // Storage.
   uint64_t rocksdb_write_buffer_bytes = 16ull << 20;

@@ -44,6 +44,7 @@ class PubSub {
   size_t Subscribers(bool shard, std::string_view channel) const;
   size_t pattern_count() const { return patterns_.size(); }
   size_t channel_count() const { return channels_.size(); }
+  size_t shard_channel_count() const { return shard_channels_.size(); }
 
  private:
   using Listeners = std::unordered_map<std::string, std::vector<Client*>>;

@@ -91,11 +91,13 @@ Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Cl
   auto server = std::unique_ptr<Server>(new Server(config, log, clock));
   KeyspaceOptions options = ToKeyspaceOptions(o);
   options.wake = [network = server->network_.get()] { network->Wake(); };
+  options.took = [raw = server.get()](KeyspaceWork work, uint64_t us) { raw->NoteWork(work, us); };
   Result<std::unique_ptr<Keyspace>> keyspace = Keyspace::Open(std::move(options), clock);
   if (!keyspace.ok()) return keyspace.status();
   server->keyspace_ = std::move(*keyspace);
-  server->turn_us_ = clock.MonotonicUs();
+  server->turn_us_ = server->clock_us_ = clock.MonotonicUs();
   server->InstallConfigHooks();
+  server->InstallWatchHooks();
   if (Status s = server->Listen(); !s.ok()) return s;
   if (!o.pidfile.empty()) {
     std::ofstream(o.pidfile) << getpid() << "\n";

@@ -16,10 +16,13 @@
 #include "server/client.h"
 #include "server/command_table.h"
 #include "server/config.h"
+#include "server/latency_monitor.h"
 #include "server/log.h"
+#include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/rate.h"
 #include "server/ready_set.h"
+#include "server/slowlog.h"
 #include "server/watchers.h"
 
 namespace thermocline {
@@ -36,6 +39,8 @@ struct ServerStats {
   uint64_t protocol_errors = 0;
   uint64_t input_limit_closes = 0;
   uint64_t output_limit_closes = 0;
+  uint64_t fault_waits = 0;  ///< times that a command waited for a cold read
+  uint64_t fault_wait_us = 0;
   std::unordered_map<std::string, uint64_t> errors_by_code;  ///< "WRONGTYPE" -> count
 };
 
@@ -68,6 +73,8 @@ class Server {
   const Clock& clock() const { return clock_; }
   Log& log() { return log_; }
   ServerStats& stats() { return stats_; }
+  /// CONFIG RESETSTAT: all counts of INFO start over, those of the keyspace and of each command too.
+  void ResetStats();
   const std::string& run_id() const { return run_id_; }
   uint64_t started_at_us() const { return started_at_us_; }
 
@@ -81,6 +88,12 @@ class Server {
   void Pause(PauseMode mode, uint64_t until_us);
   void Unpause();
   PauseMode pause_mode() const { return pause_mode_; }
+
+  // -- Watching (watching.cc)
+
+  SlowLog& slowlog() { return slowlog_; }
+  LatencyMonitor& latency() { return latency_; }
+  Monitors& monitors() { return monitors_; }
 
   // -- Between commands and between clients (sessions.cc)
 
@@ -184,12 +197,30 @@ class Server {
   bool Writes(const Client& client, const CommandTable::Entry& entry) const;
   bool MustQueue(const Client& client, const CommandTable::Entry& entry) const;
   void Suspend(Client& client, Wanted& wanted);
-  void CountCall(const CommandTable::Entry& entry, uint64_t us, bool failed);
+  /// One call of a command that is through.
+  struct Call {
+    const Client& client;
+    const CommandTable::Entry& entry;
+    std::span<const std::string_view> args;
+    uint64_t us;
+    bool failed;
+    bool counted = false;  ///< as a call, when it blocked; this is the end of its wait
+  };
+  void CountCall(const Call& call);
   void CountError(std::string_view reply);
   void FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us);
   void AddToTurn(Client& client);
   void MakeRunnable(Client& client);
   ParseLimits Limits(const Client& client) const;
+
+  // Watching (watching.cc).
+  void InstallWatchHooks();
+  void NoteSlowCall(const Call& call);
+  void NoteLatency(LatencyEvent event, uint64_t us);
+  void NoteWork(KeyspaceWork work, uint64_t us);
+  void FaultWaitIsOver(Client& client);
+  void ShowToMonitors(const Client& client, const CommandTable::Entry& entry,
+                      std::span<const std::string_view> args, int db);
 
   // Between clients (sessions.cc).
   void ListenToKeys();
@@ -219,6 +250,11 @@ class Server {
   std::string run_id_;
   uint64_t started_at_us_ = 0;
 
+  SlowLog slowlog_;
+  LatencyMonitor latency_;
+  Monitors monitors_;
+  uint64_t slow_call_us_ = 0;  ///< a call that took as long is for the slow log or the latency monitor
+
   Watchers watchers_;
   BlockedClients blocked_;
   PubSub pubsub_;
@@ -240,6 +276,9 @@ class Server {
   std::vector<Waiter*> ready_waiters_;
   bool housekeeping_ = false;
   uint64_t turn_us_ = 0;  ///< monotonic time at which the turn began
+  /// Monotonic time as it was last read, which is when the last command ended: the next one began then. So a
+  /// command costs one look at the clock, not two.
+  uint64_t clock_us_ = 0;
   uint64_t next_recover_us_ = 0;
 
   PauseMode pause_mode_ = PauseMode::kNone;

@@ -153,19 +153,21 @@ void Server::RunQueued(CommandContext& exec) {
     transaction.session_before = client;
   }
   struct Done {
-    const CommandTable::Entry* entry;
-    uint64_t us;
+    const Transaction::Queued* queued;
     size_t reply_from;
+    uint64_t us;
+    int db;
   };
   std::vector<Done> done;
   done.reserve(transaction.commands().size());
   std::string& out = client.output();
   exec.reply.ArrayHeader(transaction.commands().size());
   Wanted nothing;
+  uint64_t began_us = clock_.MonotonicUs();
   for (const Transaction::Queued& queued : transaction.commands()) {
     exec.txn.Select(client.db);
     ReplyWriter reply(out, client.protocol);
-    done.push_back({queued.entry, clock_.MonotonicUs(), out.size()});
+    const size_t reply_from = out.size();
     CommandContext context{.args = queued.args,
                            .txn = exec.txn,
                            .reply = reply,
@@ -176,13 +178,20 @@ void Server::RunQueued(CommandContext& exec) {
                            .can_offload = false,
                            .can_block = false};
     queued.entry->command->handler(context);
-    done.back().us = clock_.MonotonicUs() - done.back().us;
+    const uint64_t ended_us = clock_.MonotonicUs();
+    done.push_back({&queued, reply_from, ended_us - began_us, client.db});
+    began_us = ended_us;
   }
   // Nothing unwinds from here on.
   for (const Done& one : done) {
     const bool failed = one.reply_from < out.size() && out[one.reply_from] == '-';
     if (failed) CountError(std::string_view(out).substr(one.reply_from + 1));
-    CountCall(*one.entry, one.us, failed);
+    CountCall({.client = client,
+               .entry = *one.queued->entry,
+               .args = one.queued->args,
+               .us = one.us,
+               .failed = failed});
+    if (!monitors_.empty()) ShowToMonitors(client, *one.queued->entry, one.queued->args, one.db);
   }
   DiscardTransaction(client);
 }
@@ -213,6 +222,7 @@ void CommandContext::Block(std::span<const std::string_view> keys, uint64_t time
 void Server::ServeBlocked() {
   if (serving_ || pause_mode_ != PauseMode::kNone || keyspace_->stalled()) return;
   serving_ = true;
+  clock_us_ = clock_.MonotonicUs();
   while (const std::optional<DbKey> key = blocked_.TakeReady()) {
     for (Client* client : blocked_.WaitingFor(*key)) {
       if (!keyspace_->MayExist(key->db, key->key)) break;
@@ -237,8 +247,10 @@ void Server::EndBlocking(Client& client, std::string_view reply) {
   const size_t reply_from = client.output().size();
   client.output().append(reply);
   blocked_.Unblock(client);
+  // The call was counted when it blocked, and ends without another run.
   std::string ignored;
-  FinishReply(client, Resolve(client.request(), &ignored), reply_from, turn_us_);
+  if (reply.starts_with('-')) ++Resolve(client.request(), &ignored)->stats.failed;
+  FinishReply(client, nullptr, reply_from, clock_us_);
   client.NextRequest();
   MakeRunnable(client);
 }

@@ -45,7 +45,7 @@ int Server::Run() {
       events = ready_set_.Poll();
     }
     network_->woken.store(false);
-    turn_us_ = clock_.MonotonicUs();
+    turn_us_ = clock_us_ = clock_.MonotonicUs();
     if (idle || turn_us_ - network_->last_poll_us > kAsioPollUs) {
       network_->last_poll_us = turn_us_;
       network_->io.poll();
@@ -154,7 +154,8 @@ void Server::ExecuteClients() {
   for (size_t i = 0; i < now.size(); ++i) {
     if (i % HotTier::kPrefetchMax == 0) PrefetchFirstKeys(std::span(now).subspan(i));
     now[i]->runnable = false;
-    if (clock_.MonotonicUs() - turn_us_ > kTurnUsMax || keyspace_->pending_bytes() > kBatchBytesMax) {
+    clock_us_ = clock_.MonotonicUs();
+    if (clock_us_ - turn_us_ > kTurnUsMax || keyspace_->pending_bytes() > kBatchBytesMax) {
       for (; i < now.size(); ++i) {
         now[i]->runnable = true;
         runnable_.push_back(now[i]);
@@ -171,12 +172,12 @@ void Server::ExecuteClients() {
 
 /// Clients that send one command at a time: their look-ups gain from each other's company too.
 void Server::PrefetchFirstKeys(std::span<Client* const> clients) {
-  std::string_view keys[HotTier::kPrefetchMax];
+  KeyHint hints[HotTier::kPrefetchMax];
   size_t count = 0;
   for (const Client* client : clients.subspan(0, std::min(clients.size(), HotTier::kPrefetchMax))) {
-    if (client->db == clients[0]->db) count += client->PeekKeys({&keys[count], 1});
+    if (client->db == clients[0]->db) count += client->PeekKeys({&hints[count], 1});
   }
-  if (count > 1) keyspace_->WillUse(clients[0]->db, {keys, count});
+  if (count > 1) keyspace_->WillUse(clients[0]->db, {hints, count});
 }
 
 void Server::ExecuteClient(Client& client) {
@@ -186,10 +187,14 @@ void Server::ExecuteClient(Client& client) {
       doomed_.push_back(&client);
       return;
     }
-    if (!client.has_request() && !client.ParseMore(Limits(client))) break;
+    if (!client.has_request()) {
+      if (!client.ParseMore(Limits(client))) break;
+      clock_us_ = clock_.MonotonicUs();  // the parsing is not the next command's
+    }
     if (requests % HotTier::kPrefetchMax == 0) {
-      std::string_view keys[HotTier::kPrefetchMax];
-      if (const size_t count = client.PeekKeys(keys); count > 1) keyspace_->WillUse(client.db, {keys, count});
+      KeyHint hints[HotTier::kPrefetchMax];
+      if (const size_t count = client.PeekKeys(hints); count > 1)
+        keyspace_->WillUse(client.db, {hints, count});
     }
     if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax)
       return MakeRunnable(client);
@@ -282,8 +287,10 @@ void Server::Cron() {
   for (size_t n = std::min<size_t>(clients_.size(), std::max<size_t>(clients_.size() / 10, 50)); n > 0; --n) {
     clients_.splice(clients_.end(), clients_, clients_.begin());
     Client& client = *clients_.back();
-    if (timeout_us > 0 && !client.suspended() && !client.in_turn &&
-        now - client.last_active_us > timeout_us) {
+    // Those who wait for something to be sent to them are not idle.
+    const bool waits =
+        client.suspended() || client.blocked != nullptr || client.subscriptions.any() || client.monitor;
+    if (timeout_us > 0 && !waits && !client.in_turn && now - client.last_active_us > timeout_us) {
       client.close_now = true;
       doomed_.push_back(&client);
     } else if (client.unsent_bytes() > 0) {

@@ -32,6 +32,7 @@ CommandNames FullNames(const CommandTable& table) {
 
 std::string FlagLetters(const Client& client) {
   std::string flags;
+  if (client.monitor) flags += 'O';
   if (client.subscriptions.any()) flags += 'P';
   if (client.transaction != nullptr) flags += 'x';
   if (client.suspended() || client.blocked != nullptr) flags += 'b';

@@ -204,20 +204,12 @@ void WriteInfo(ReplyWriter& reply, const Entry& entry) {
   for (const Entry& sub : entry.subcommands) WriteInfo(reply, sub);
 }
 
-/// By "name" or "container|name".
-const Entry* FindByFullName(const CommandTable& table, std::string_view name) {
-  const size_t bar = name.find('|');
-  const Entry* entry = table.Find(name.substr(0, bar));
-  if (entry == nullptr || bar == std::string_view::npos) return entry;
-  return CommandTable::FindSubcommand(*entry, name.substr(bar + 1));
-}
-
 void CommandInfo(CommandContext& c) {
   const CommandTable& table = c.server.commands();
   if (c.args.size() == 2) return CommandBare(c);
   c.reply.ArrayHeader(c.args.size() - 2);
   for (const std::string_view name : c.args.subspan(2)) {
-    const Entry* entry = FindByFullName(table, name);
+    const Entry* entry = table.FindByFullName(name);
     if (entry == nullptr) {
       c.reply.Null();
     } else {
@@ -258,7 +250,7 @@ void CommandDocs(CommandContext& c) {
     for (const std::unique_ptr<Entry>& entry : table.entries()) entries.push_back(entry.get());
   }
   for (const std::string_view name : c.args.subspan(2)) {
-    if (const Entry* entry = FindByFullName(table, name)) entries.push_back(entry);
+    if (const Entry* entry = table.FindByFullName(name)) entries.push_back(entry);
   }
   c.reply.MapHeader(entries.size());
   for (const Entry* entry : entries) WriteDocs(c.reply, *entry);

@@ -36,6 +36,7 @@ void Quit(CommandContext& c) {
 void Reset(CommandContext& c) {
   c.server.DiscardTransaction(c.client);
   c.server.pubsub().UnsubscribeAll(c.client);
+  c.server.monitors().Remove(c.client);
   c.client.ResetSession();
   c.client.authenticated = c.server.options().requirepass.empty();
   c.client.user = "default";
@@ -130,6 +131,21 @@ void Hello(CommandContext& c) {
   WriteHello(c);
 }
 
+bool IsAuthSecret(std::span<const std::string_view>, size_t index) { return index >= 1; }
+
+/// The two arguments behind each AUTH.
+bool IsHelloSecret(std::span<const std::string_view> args, size_t index) {
+  for (size_t i = 2; i < args.size(); ++i) {
+    if (EqualIgnoreCase(args[i], "setname")) {
+      i += 1;
+    } else if (EqualIgnoreCase(args[i], "auth")) {
+      if (index == i + 1 || index == i + 2) return true;
+      i += 2;
+    }
+  }
+  return false;
+}
+
 constexpr CommandGroup kConnection = CommandGroup::kConnection;
 /// AUTH and its like: allowed at any time, before authentication too.
 constexpr uint32_t kAlways = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy;
@@ -162,7 +178,15 @@ void ReplyBadSubcommand(CommandContext& c, std::string_view container) {
 
 std::span<const Command> ConnectionCommands() {
   static const Command rows[] = {
-      {"auth", -2, kAlways, kConnection, "1.0.0", "O(1)", "Authenticates the connection.", Auth},
+      {.name = "auth",
+       .arity = -2,
+       .flags = kAlways,
+       .group = kConnection,
+       .since = "1.0.0",
+       .complexity = "O(1)",
+       .summary = "Authenticates the connection.",
+       .handler = Auth,
+       .is_secret = IsAuthSecret},
       {"client",
        -2,
        0,
@@ -175,8 +199,15 @@ std::span<const Command> ConnectionCommands() {
        {},
        ClientSubcommands()},
       {"echo", 2, kLoading | kStale | kFast, kConnection, "1.0.0", "O(1)", "Gives the message back.", Echo},
-      {"hello", -1, kAlways, kConnection, "6.0.0", "O(1)",
-       "Agrees on a protocol version, and authenticates and names the connection on the way.", Hello},
+      {.name = "hello",
+       .arity = -1,
+       .flags = kAlways,
+       .group = kConnection,
+       .since = "6.0.0",
+       .complexity = "O(1)",
+       .summary = "Agrees on a protocol version, and authenticates and names the connection on the way.",
+       .handler = Hello,
+       .is_secret = IsHelloSecret},
       {"ping",
        -1,
        kFast | kInSubscribed,

@@ -11,7 +11,9 @@ namespace thermocline {
 
 std::span<const Command> ClientSubcommands();   // client.cc
 std::span<const Command> CommandSubcommands();  // command.cc
+std::span<const Command> LatencySubcommands();  // latency.cc
 std::span<const Command> MemorySubcommands();   // memory.cc
+std::span<const Command> SlowLogSubcommands();  // slowlog.cc
 void CommandBare(CommandContext& c);            // command.cc
 void Debug(CommandContext& c);                  // debug.cc
 

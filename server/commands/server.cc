@@ -1,5 +1,5 @@
-// Commands on the server as a whole. COMMAND, DEBUG and MEMORY are in files of their own, INFO's text in
-// info.cc.
+// Commands on the server as a whole. COMMAND, DEBUG, LATENCY, MEMORY and SLOWLOG are in files of their own,
+// INFO's text in info.cc.
 
 #include <algorithm>
 
@@ -90,13 +90,13 @@ void ConfigRewrite(CommandContext& c) {
 }
 
 void ConfigResetStat(CommandContext& c) {
-  c.server.stats() = {};
-  c.server.keyspace().stats() = {};
-  for (const std::unique_ptr<CommandTable::Entry>& entry : c.server.commands().entries()) {
-    entry->stats = {};
-    for (const CommandTable::Entry& sub : entry->subcommands) sub.stats = {};
-  }
+  c.server.ResetStats();
   c.reply.Ok();
+}
+
+/// The value of a password.
+bool IsConfigSecret(std::span<const std::string_view> args, size_t index) {
+  return index >= 3 && index % 2 == 1 && EqualIgnoreCase(args[index - 1], "requirepass");
 }
 
 constexpr std::string_view kConfigHelp[] = {
@@ -122,6 +122,15 @@ void Info(CommandContext& c) {
     std::transform(section.begin(), section.end(), section.begin(), ::tolower);
   }
   c.reply.Verbatim("txt", c.server.Info(sections));
+}
+
+/// From now on the connection gets a line per command. Asked for again, it gives no reply, as in Redis.
+void Monitor(CommandContext& c) {
+  // A line in the middle of EXEC's reply could not be told from it.
+  if (!c.can_block) return c.reply.Error("ERR MONITOR isn't allowed for DENY BLOCKING client");
+  if (c.client.monitor) return;
+  c.server.monitors().Add(c.client);
+  c.reply.Ok();
 }
 
 void Time(CommandContext& c) {
@@ -228,16 +237,16 @@ constexpr Command kConfigSubcommands[] = {
     {"resetstat", 2, kManage, kServer, "2.0.0", "O(1)", "Sets INFO's counts back to zero.", ConfigResetStat},
     {"rewrite", 2, kManage, kServer, "2.8.0", "O(1)", "Writes the settings back to the configuration file.",
      ConfigRewrite},
-    {"set",
-     -4,
-     kManage,
-     kServer,
-     "2.0.0",
-     "O(N) for N settings",
-     "Changes settings, all or none.",
-     ConfigSet,
-     {},
-     kAllNodesTips},
+    {.name = "set",
+     .arity = -4,
+     .flags = kManage,
+     .group = kServer,
+     .since = "2.0.0",
+     .complexity = "O(N) for N settings",
+     .summary = "Changes settings, all or none.",
+     .handler = ConfigSet,
+     .tips = kAllNodesTips,
+     .is_secret = IsConfigSecret},
 };
 
 }  // namespace
@@ -331,6 +340,17 @@ std::span<const Command> ServerCommands() {
        kOutputTips,
        {},
        kAclAdmin | kAclDangerous},
+      {"latency",
+       -2,
+       0,
+       kServer,
+       "2.8.13",
+       "Depends on subcommand.",
+       "Everything about slow events.",
+       nullptr,
+       {},
+       {},
+       LatencySubcommands()},
       {"lolwut", -1, kReadOnly | kFast, kServer, "5.0.0", "O(1)", "Shows a picture, and the version.",
        Lolwut},
       {"memory",
@@ -344,6 +364,8 @@ std::span<const Command> ServerCommands() {
        {},
        {},
        MemorySubcommands()},
+      {"monitor", 1, kManage, kServer, "1.0.0", "O(1); then each command of any client costs a line",
+       "Shows all commands as they are run.", Monitor},
       {"role",
        1,
        kNoScript | kLoading | kStale | kFast,
@@ -360,6 +382,17 @@ std::span<const Command> ServerCommands() {
        "O(files), beside a sync of the log", "Makes a checkpoint, and waits for it.", Save},
       {"shutdown", -1, kManage | kNoMulti | kAllowBusy, kServer, "1.0.0", "O(1), beside a sync of the log",
        "Ends the server; nothing acknowledged is lost.", Shutdown},
+      {"slowlog",
+       -2,
+       0,
+       kServer,
+       "2.2.12",
+       "Depends on subcommand.",
+       "Everything about slow commands.",
+       nullptr,
+       {},
+       {},
+       SlowLogSubcommands()},
       {"swapdb",
        3,
        kWrite | kFast,

@@ -444,6 +444,80 @@ class LongCommands(WithServer):
         other.close()
 
 
+class Watched(WithServer):
+    """Commands that wait for the disk run more than once, and are told once; the waits are counted."""
+
+    KEYS = 2000
+
+    @classmethod
+    def setUpClass(cls):
+        if servers.is_redis(cls.binary):
+            raise unittest.SkipTest("Redis has no cold reads")
+        small = ["--maxmemory", "64kb", "--rocksdb-block-cache-size", "64kb", "--rocksdb-write-buffer-size", "1mb"]
+        cls.options = [*small, "--slowlog-log-slower-than", "0", "--slowlog-max-len", "100000", *cls.options]
+        super().setUpClass()
+
+    def test_cold_reads(self):
+        connection = self.server.connect()
+        noise = random.Random(4)
+        for i in range(self.KEYS):
+            connection.value("SET", f"key:{i}", noise.randbytes(2000))
+        connection.close()
+        self.server.terminate()  # what was in the memtable goes to files, and RAM is empty
+        self.server.start()
+        connection, monitor = self.server.connect(), self.server.connect()
+        self.assertEqual(monitor.value("MONITOR"), b"OK")
+        expected, gets = [], 0
+        for i in range(0, self.KEYS, 10):
+            keys = [f"key:{noise.randrange(self.KEYS)}" for _ in range(3)]
+            if i % 30 == 0:
+                connection.value("MULTI")
+                for key in keys:
+                    connection.value("STRLEN", key)
+                self.assertEqual(connection.value("EXEC"), [2000] * 3)
+                expected += ["MULTI"] + [f"STRLEN {key}" for key in keys] + ["EXEC"]
+            else:
+                for reply in connection.pipeline([("GET", key) for key in keys]):
+                    self.assertEqual(len(reply.value), 2000)
+                expected += [f"GET {key}" for key in keys]
+                gets += 3
+        shown = [monitor.read_reply().value.decode() for _ in expected]
+        self.assertEqual([" ".join(line.split('"')[1::2]) for line in shown], expected)
+        text = connection.value("INFO", "thermocline").decode()
+        info = dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
+        self.assertGreater(int(info["fault_waits"]), 0)
+        self.assertGreater(int(info["fault_wait_us"]), 0)
+        self.assertEqual(connection.value("LATENCY", "HISTOGRAM", "get")[1][1], gets)
+        logged = [b" ".join(entry[3]).decode() for entry in connection.value("SLOWLOG", "GET", "-1")]
+        wanted = [line for line in expected if line != "EXEC"]
+        self.assertEqual([line for line in reversed(logged) if line.split()[0] in ("GET", "MULTI", "STRLEN")], wanted)
+        connection.close()
+        monitor.close()
+
+    def test_events(self):
+        """A commit and a command that take a millisecond are there to be seen."""
+        connection = self.server.connect()
+        connection.value("CONFIG", "SET", "latency-monitor-threshold", "1")
+        connection.value("SET", "large", "x" * (64 << 20))
+        limit = time.monotonic() + 30
+        while True:
+            events = {event[0].decode(): event for event in connection.value("LATENCY", "LATEST")}
+            if {"command", "commit", "fsync"} <= set(events):
+                break
+            self.assertLess(time.monotonic(), limit, f"only {sorted(events)}")
+            connection.value("SET", "large", "x" * (64 << 20))
+            time.sleep(0.1)
+        for name, (_, at, latest, worst) in events.items():
+            self.assertTrue(0 < latest <= worst, name)
+            self.assertLess(abs(time.time() - at), 100)
+            self.assertEqual(connection.value("LATENCY", "HISTORY", name)[-1][0], at)
+            self.assertIn(name.encode(), connection.value("LATENCY", "GRAPH", name))
+            self.assertIn(name.encode() + b": ", connection.value("LATENCY", "DOCTOR"))
+        self.assertEqual(connection.value("LATENCY", "RESET", "commit"), 1)
+        connection.value("CONFIG", "SET", "latency-monitor-threshold", "0")
+        connection.close()
+
+
 CONFIG = """# a comment that stays
 timeout 0
 
@@ -583,7 +657,7 @@ def make_suite(args):
     for label, binary in [("Ours", args.server), ("Redis", servers.REDIS_SERVER)]:
         if binary is None or (label == "Redis" and args.server and args.ours_only):
             continue
-        for base in (RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, ConfigFile, Durable):
+        for base in (RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, Watched, ConfigFile, Durable):
             derived = type(f"{label}{base.__name__}", (base, unittest.TestCase), {"binary": binary, "options": options})
             for name in loader.getTestCaseNames(derived):
                 if not args.names or any(part in f"{derived.__name__}.{name}" for part in args.names):

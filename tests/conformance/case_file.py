@@ -163,7 +163,7 @@ class CaseFile:
 
         while i < len(tokens) and not tokens[i].quoted and tokens[i].data[:1] == b"@" and b":" not in tokens[i].data:
             directive = word()[1:].decode()
-            if directive in ("unordered", "type-only", "ignore", "pairs", "names"):
+            if directive in ("unordered", "type-only", "ignore", "pairs", "names", "digits"):
                 step.rule.mode = directive
             elif directive == "near":
                 step.rule.mode, step.rule.distance = "near", float(word())

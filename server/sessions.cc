@@ -15,7 +15,7 @@ namespace thermocline {
 void Server::ListenToKeys() {
   const uint32_t notify = options().notify_keyspace_events;
   keyspace_->Listen({.changes = notify != 0 || !watchers_.empty() || !blocked_.empty(),
-                     .new_keys = (notify & kNotifyNew) != 0,
+                     .new_keys = (notify & kNotifyNew) != 0 || !blocked_.empty(),
                      .misses = (notify & kNotifyMiss) != 0});
 }
 
@@ -25,8 +25,12 @@ void Server::DispatchKeyEvents() {
     if (options().notify_keyspace_events != 0) Notify(event);
     if (event.event_class == EventClass::kMiss) continue;
     const DbKey key{event.db, std::move(event.key)};
-    watchers_.Changed(key);
-    blocked_.Changed(key);
+    // As in Redis a key wakes its clients when it comes into being, not when another type is written over it.
+    if (event.event_class == EventClass::kNew) {
+      blocked_.Changed(key);
+    } else {
+      watchers_.Changed(key);
+    }
   }
 }
 

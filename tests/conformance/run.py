@@ -252,8 +252,6 @@ class Runner:
 
 def find_cases(args):
     paths = sorted(glob.glob(os.path.join(args.cases, "**", "*.txt"), recursive=True))
-    if not args.with_collections:
-        paths = [path for path in paths if "/needs_collections/" not in path]
     if args.names:
         paths = [path for path in paths if any(name in path for name in args.names)]
     return [case_file.CaseFile(path) for path in paths]
@@ -266,7 +264,6 @@ def main():
     parser.add_argument("--oracle-only", action="store_true", help="redis-server against itself")
     parser.add_argument("--option", action="append", help="option for our server, as in --option='--maxmemory 1mb'")
     parser.add_argument("--cases", default=os.path.join(HERE, "cases"))
-    parser.add_argument("--with-collections", action="store_true", help="also the files under needs_collections/")
     parser.add_argument("--jobs", type=int, default=2, help="files at a time, each with servers of its own")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for one reply")
     parser.add_argument("--verbose", action="store_true", help="print every command and the oracle's reply")

@@ -39,8 +39,15 @@ std::optional<double> ScoreOf(Txn& txn, Object* object, std::string_view member)
 }
 
 void PrefetchScores(Txn& txn, Object* object, std::span<const std::string_view> members) {
-  if (object->rows->fields.complete()) return;
-  txn.PrefetchRows(object, RowSpace::kFields, members);
+  if (!object->rows->fields.complete()) txn.PrefetchRows(object, RowSpace::kFields, members);
+  if (!object->rows->lingering || object->rows->scores.complete()) return;
+  std::vector<std::string> keys;
+  for (const std::string_view member : members) {
+    if (const auto value = txn.Get(object, RowSpace::kFields, member))
+      keys.push_back(std::string(*value).append(member));
+  }
+  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  txn.PrefetchRows(object, RowSpace::kScores, views);
 }
 
 // ---- Bounds ----

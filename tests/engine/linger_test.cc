@@ -6,6 +6,8 @@
 #include <map>
 #include <random>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "engine/keys.h"
 #include "engine/keyspace_fixture.h"
@@ -26,6 +28,9 @@ class LingerTest : public KeyspaceFixture {
     Run([&](Txn& txn) {
       Object* object = txn.ForWrite(key);
       if (!object->live()) txn.MakeRows(object, ObjectType::kSortedSet);
+      std::vector<std::string_view> names;
+      for (const auto& [member, score] : members) names.push_back(member);
+      PrefetchScores(txn, object, names);
       SortedSetEdit edit(txn, object);
       for (const auto& [member, score] : members) {
         double now = score;

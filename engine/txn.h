@@ -257,6 +257,7 @@ class Txn {
   void NewRows(Object* object, ObjectType type);
   void EncodeHead(const Object* object, std::string* out) const;
   void SpreadOrPack(Object* object);
+  void PurgeLater(const ObjectRows& rows);
   rocksdb::WriteBatch& batch();
 
   void PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::string_view value);

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <random>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -23,15 +23,81 @@ struct DisturbSetting {
   int reopen_one_in = 0;
 };
 
-/// Random operations on collections whose rows lie in the fields space, against a model: key -> row -> value.
-class CollectionFixture : public KeyspaceFixture, public testing::WithParamInterface<DisturbSetting> {
- protected:
-  using Rows = std::map<std::string, std::string>;
+/// A collection as it is on disk.
+struct StoredObject {
+  format::Head head;
+  format::CollectionBody body;
+  std::map<std::string, std::string> fields;  ///< packed ones, too
+  std::map<std::string, std::string> scores;  ///< none when packed
+};
 
+/// Looks at the disk, where there are only collections.
+class StoredFixture : public KeyspaceFixture {
+ protected:
+  using RowMap = std::map<std::string, std::string>;
+
+  /// The objects by key. No row is left that belongs to none of them.
+  void ReadStored(std::map<std::string, StoredObject>* objects) {
+    RowMap fields = RowsOf(Family::kFields), scores = RowsOf(Family::kScores);
+    for (const auto& [key, value] : RowsOf(Family::kMetadata)) {
+      const auto [at, added] = objects->try_emplace(key.substr(2));
+      ASSERT_TRUE(added) << at->first;
+      StoredObject& object = at->second;
+      std::string_view rest = value;
+      ASSERT_TRUE(format::DecodeHead(rest, &object.head).ok());
+      ASSERT_TRUE(format::DecodeCollectionBody(rest, &object.body));
+      if (object.head.object_id == 0) {
+        ASSERT_TRUE(format::DecodePackedRows(rest, [&](std::string_view row_key, std::string_view row_value) {
+          EXPECT_TRUE(object.fields.empty() || object.fields.rbegin()->first < row_key) << "out of order";
+          object.fields.emplace(row_key, row_value);
+        }));
+      } else {
+        object.fields = TakeRows(fields, object.head.object_id);
+        object.scores = TakeRows(scores, object.head.object_id);
+      }
+    }
+    ASSERT_EQ(fields, RowMap()) << "rows without an object";
+    ASSERT_EQ(scores, RowMap()) << "rows without an object";
+  }
+
+ private:
+  /// Moves the rows of an object out of those of a family.
+  static RowMap TakeRows(RowMap& family, uint64_t object_id) {
+    std::string prefix;
+    AppendBig64(prefix, object_id);
+    RowMap rows;
+    auto row = family.lower_bound(prefix);
+    for (; row != family.end() && row->first.starts_with(prefix); row = family.erase(row)) {
+      rows.emplace(row->first.substr(prefix.size()), row->second);
+    }
+    return rows;
+  }
+};
+
+/// How long a run of random operations is, and on how much.
+struct RandomPlan {
+  uint64_t first_seed = 1;
+  std::array<uint64_t, 3> sizes;  ///< of seeds 0, 1 and 2 modulo 3: small ones stay packed, others spread
+  int flushed_turns = 150;        ///< with flushes between; else it is 400
+  int flushed_waits = 100;        ///< with flushes between there are more than these
+};
+
+/// Random operations on a few keys against a model: key -> Collection.
+template <typename Collection>
+class ModelFixture : public StoredFixture, public testing::WithParamInterface<DisturbSetting> {
+ protected:
   /// One random command on the keyspace and on `model_`, and the comparison of what both gave.
   virtual void Write() = 0;
   virtual void Read() = 0;
+  virtual bool NextIsWrite() { return Below(2) == 0; }
+  std::string RandomKey() { return Key(Below(keys_)); }
   virtual ObjectType type() const = 0;
+  /// The comparison of all that is in an object with its model; without a key the model is empty.
+  virtual void CheckKey(const std::string& key, const Collection& model) = 0;
+  /// The same of what is on disk; type and count are known to be right.
+  virtual void CheckStored(const StoredObject& object, const Collection& model) = 0;
+  /// A look at what the run has made, now and then.
+  virtual void Observe() {}
 
   void SetUp() override {
     options.store.block_cache_bytes = GetParam().block_cache_bytes;
@@ -39,78 +105,43 @@ class CollectionFixture : public KeyspaceFixture, public testing::WithParamInter
   }
 
   uint64_t Below(uint64_t n) { return random_() % n; }
-  std::string RandomKey() { return "key" + std::to_string(Below(4)); }
-  /// Some large ones, some binary ones, some numbers; few enough that they meet again.
-  std::string RandomField() {
-    const uint64_t i = Below(fields_);
+  std::string Key(uint64_t i) const { return key_prefix_ + std::to_string(i); }
+  /// Some large ones, some binary ones.
+  static std::string FieldName(uint64_t i, const std::string& prefix) {
     if (i % 31 == 7) return std::string(300, static_cast<char>(i));
     if (i % 17 == 5) return std::string(1, '\0') + static_cast<char>(i);
-    return i % 3 == 0 ? std::to_string(i) : "field" + std::to_string(i);
-  }
-  std::vector<std::string> RandomFields(size_t max) {
-    std::vector<std::string> fields(1 + Below(max));
-    for (std::string& field : fields) field = RandomField();
-    return fields;
-  }
-  static std::vector<std::string_view> Views(const std::vector<std::string>& texts) {
-    return {texts.begin(), texts.end()};
+    return prefix + std::to_string(i);
   }
   /// No key without rows.
   void Drop(const std::string& key) {
     if (model_.contains(key) && model_[key].empty()) model_.erase(key);
   }
-  const Rows& Model(const std::string& key) {
-    static const Rows kNone;
+  const Collection& Model(const std::string& key) const {
+    static const Collection kNone;
     const auto found = model_.find(key);
     return found == model_.end() ? kNone : found->second;
   }
 
-  Rows RowsInRam(Txn& txn, std::string_view key) {
-    Rows rows;
-    Object* object = txn.Find(key);
-    if (object == nullptr) return rows;
-    EXPECT_EQ(object->type, type());
-    for (auto row = txn.SeekForward(object, RowSpace::kFields, {}); row.valid(); row.Next()) {
-      rows.emplace(row.key(), row.value());
-    }
-    EXPECT_EQ(CollectionCount(object), rows.size());
-    return rows;
-  }
-
   void CheckAll() {
-    for (int i = 0; i < 4; ++i) {
-      const std::string key = "key" + std::to_string(i);
-      const Rows rows = Run([&](Txn& txn) { return RowsInRam(txn, key); });
-      ASSERT_EQ(rows, Model(key)) << key;
+    for (uint64_t i = 0; i < keys_; ++i) {
+      SCOPED_TRACE(Key(i));
+      ASSERT_NO_FATAL_FAILURE(CheckKey(Key(i), Model(Key(i))));
     }
     ASSERT_EQ(keyspace->KeyCount(0), model_.size());
   }
 
   /// The disk holds the live objects and nothing else.
   void CheckDisk() {
-    Rows fields;
-    std::set<std::string> keys;
-    for (const auto& [key, value] : RowsOf(Family::kMetadata)) {
-      const std::string name = key.substr(2);
-      keys.insert(name);
-      ASSERT_TRUE(model_.contains(name)) << name;
-      std::string_view rest = value;
-      format::Head head;
-      format::CollectionBody body;
-      ASSERT_TRUE(format::DecodeHead(rest, &head).ok());
-      ASSERT_TRUE(format::DecodeCollectionBody(rest, &body));
-      ASSERT_EQ(head.type, type());
-      ASSERT_EQ(body.count, model_[name].size());
-      if (head.object_id == 0) continue;
-      for (const auto& [row_key, row_value] : model_[name]) {
-        std::string full;
-        format::AppendRowKey(full, head.object_id, row_key);
-        fields.emplace(full, row_value);
-      }
+    std::map<std::string, StoredObject> objects;
+    ASSERT_NO_FATAL_FAILURE(ReadStored(&objects));
+    ASSERT_EQ(objects.size(), model_.size());
+    for (const auto& [key, object] : objects) {
+      SCOPED_TRACE(key);
+      ASSERT_TRUE(model_.contains(key));
+      ASSERT_EQ(object.head.type, type());
+      ASSERT_EQ(object.body.count, Model(key).size());
+      ASSERT_NO_FATAL_FAILURE(CheckStored(object, Model(key)));
     }
-    ASSERT_EQ(keys.size(), model_.size());
-    ASSERT_EQ(RowsOf(Family::kFields), fields);
-    ASSERT_TRUE(RowsOf(Family::kScores).empty());
   }
 
   void Disturb() {
@@ -130,25 +161,27 @@ class CollectionFixture : public KeyspaceFixture, public testing::WithParamInter
   void RunTurns(int turns) {
     for (int turn = 0; turn < turns; ++turn) {
       for (uint64_t commands = 1 + Below(8); commands > 0; --commands) {
-        Below(3) == 0 ? Read() : Write();
+        NextIsWrite() ? Write() : Read();
         if (HasFatalFailure()) return;
       }
       Commit();
       ASSERT_NO_FATAL_FAILURE(Disturb());
       if (turn % 40 == 0) {
         ASSERT_NO_FATAL_FAILURE(CheckAll());
+        Observe();
       }
     }
   }
 
   /// The whole test: few fields, so that objects stay packed, and many, so that they spread and pack again.
-  void RandomOperationsEqualTheModel() {
-    const uint64_t first = TestSeed(1);
+  void RandomOperationsEqualTheModel(const RandomPlan& plan) {
+    const bool flushed = GetParam().flush_between;
+    const uint64_t first = TestSeed(plan.first_seed);
     for (uint64_t seed = first; seed < first + 3; ++seed) {
       SCOPED_TRACE("SEED=" + std::to_string(seed));
       random_.seed(seed);
-      fields_ = seed % 3 == 0 ? 800 : seed % 3 == 1 ? 120 : 12;
-      ASSERT_NO_FATAL_FAILURE(RunTurns(GetParam().flush_between ? 120 : 400));
+      size_ = plan.sizes[seed % 3];
+      ASSERT_NO_FATAL_FAILURE(RunTurns(flushed ? plan.flushed_turns : 400));
       ASSERT_NO_FATAL_FAILURE(CheckAll());
       Purge();
       ASSERT_NO_FATAL_FAILURE(CheckDisk());
@@ -158,14 +191,60 @@ class CollectionFixture : public KeyspaceFixture, public testing::WithParamInter
       Purge();
       ASSERT_NO_FATAL_FAILURE(CheckDisk());
     }
-    if (GetParam().flush_between) {
-      EXPECT_GT(waits, 50);
+    if (flushed) {
+      EXPECT_GT(waits, plan.flushed_waits);
     }
   }
 
   std::mt19937_64 random_;
-  uint64_t fields_ = 10;
-  std::map<std::string, Rows> model_;
+  uint64_t size_ = 10;  ///< how many different fields there are
+  std::string key_prefix_ = "key";
+  uint64_t keys_ = 4;
+  std::map<std::string, Collection> model_;
+};
+
+/// Collections whose rows lie in the fields space; the model of one is row -> value.
+class CollectionFixture : public ModelFixture<std::map<std::string, std::string>> {
+ protected:
+  using Rows = std::map<std::string, std::string>;
+
+  bool NextIsWrite() override { return Below(3) > 0; }
+  /// Some are numbers; few enough that they meet again.
+  std::string RandomField() {
+    const uint64_t i = Below(size_);
+    return FieldName(i, i % 3 == 0 ? "" : "field");
+  }
+  std::vector<std::string> RandomFields(size_t max) {
+    std::vector<std::string> fields(1 + Below(max));
+    for (std::string& field : fields) field = RandomField();
+    return fields;
+  }
+  static std::vector<std::string_view> Views(const std::vector<std::string>& texts) {
+    return {texts.begin(), texts.end()};
+  }
+
+  Rows RowsInRam(Txn& txn, std::string_view key) {
+    Rows rows;
+    Object* object = txn.Find(key);
+    if (object == nullptr) return rows;
+    EXPECT_EQ(object->type, type());
+    for (auto row = txn.SeekForward(object, RowSpace::kFields, {}); row.valid(); row.Next()) {
+      rows.emplace(row.key(), row.value());
+    }
+    EXPECT_EQ(CollectionCount(object), rows.size());
+    return rows;
+  }
+  void CheckKey(const std::string& key, const Rows& model) override {
+    ASSERT_EQ(Run([&](Txn& txn) { return RowsInRam(txn, key); }), model);
+  }
+  void CheckStored(const StoredObject& object, const Rows& model) override {
+    ASSERT_EQ(object.fields, model);
+    ASSERT_EQ(object.scores, Rows());
+  }
+  void RandomOperationsEqualTheModel() {
+    ModelFixture::RandomOperationsEqualTheModel(
+        {.sizes = {800, 120, 12}, .flushed_turns = 120, .flushed_waits = 50});
+  }
 };
 
 inline auto DisturbSettings() {

@@ -185,4 +185,61 @@ class KeyspaceFixture : public testing::Test {
   bool awake_ = false;
 };
 
+/// Commands of a few lines each.
+class KeyspaceTest : public KeyspaceFixture {
+ protected:
+  static void Set(Txn& txn, std::string_view key, std::string_view value, uint64_t expire_at_ms = 0) {
+    Object* object = txn.ForWrite(key);
+    txn.SetString(object, value, Encoding::kAuto);
+    if (expire_at_ms != 0) txn.SetExpiry(object, expire_at_ms);
+    txn.Changed(object, EventClass::kString, "set");
+  }
+  static std::optional<std::string> Get(Txn& txn, std::string_view key) {
+    Object* object = txn.Find(key);
+    if (object == nullptr) return std::nullopt;
+    return std::string(object->inline_value());
+  }
+  static bool Remove(Txn& txn, std::string_view key) {
+    Object* object = txn.Find(key);
+    if (object != nullptr) txn.Remove(object);
+    return object != nullptr;
+  }
+  /// A collection of `rows` rows of 20 bytes.
+  static void Collect(Txn& txn, std::string_view key, int rows) {
+    Object* object = txn.ForWrite(key);
+    txn.MakeRows(object, ObjectType::kHash);
+    format::CollectionBody body;
+    body.count = static_cast<uint64_t>(rows);
+    txn.SetBody(object, body);
+    for (int i = 0; i < rows; ++i) txn.Put(object, RowSpace::kFields, RowName(i), "0123456789");
+  }
+  static std::string RowName(int i) {
+    std::string name = std::to_string(i);
+    return std::string(10 - name.size(), '0') + name;
+  }
+
+  void Set(std::string_view key, std::string_view value, uint64_t expire_at_ms = 0, int db = 0) {
+    Run([&](Txn& txn) { Set(txn, key, value, expire_at_ms); }, db);
+  }
+  std::optional<std::string> Get(std::string_view key, int db = 0) {
+    return Run([&](Txn& txn) { return Get(txn, key); }, db);
+  }
+  bool Remove(std::string_view key, int db = 0) {
+    return Run([&](Txn& txn) { return Remove(txn, key); }, db);
+  }
+  void Collect(std::string_view key, int rows, int db = 0) {
+    Run([&](Txn& txn) { Collect(txn, key, rows); }, db);
+  }
+  void SetExpiry(std::string_view key, uint64_t expire_at_ms, int db = 0) {
+    Run([&](Txn& txn) { txn.SetExpiry(txn.Find(key), expire_at_ms); }, db);
+  }
+  /// Commits, empties the caches too.
+  void GoCold() {
+    Commit();
+    Reopen();
+  }
+  static std::string Name(const char* prefix, int i) { return prefix + std::to_string(i); }
+  uint64_t now() const { return clock.WallMs(); }
+};
+
 }  // namespace thermocline

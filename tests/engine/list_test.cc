@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/keyspace_fixture.h"
+#include "engine/collection_fixture.h"
 #include "engine/test_seed.h"
 
 namespace thermocline {
@@ -46,6 +46,10 @@ Elements Range(Txn& txn, std::string_view key, uint64_t first, uint64_t last) {
   });
   return values;
 }
+
+Elements All(Txn& txn, std::string_view key) { return Range(txn, key, 0, UINT64_MAX); }
+
+ListBody BodyOf(Txn& txn, std::string_view key) { return ListBody(txn.body(FindList(txn, key))); }
 
 template <typename Search>
 void WalkWith(Txn& txn, Object* object, bool forward, Search& search) {
@@ -167,92 +171,42 @@ TEST(ListKeyTest, NumbersAtTheirEnds) {
 
 // ---- Random operations against a model
 
-struct Setting {
-  const char* name;
-  bool evict_between = false;
-  bool flush_between = false;  ///< so that rows are in tables, which a tiny block cache cannot hold
-  uint64_t block_cache_bytes = 8 << 20;
-  int reopen_one_in = 0;
-};
-
-class ListTest : public KeyspaceFixture {
- protected:
-  ListBody BodyOf(std::string_view key) {
-    return Run([&](Txn& txn) { return ListBody(txn.body(FindList(txn, key))); });
-  }
-  Elements All(std::string_view key) {
-    return Run([&](Txn& txn) { return Range(txn, key, 0, UINT64_MAX); });
-  }
-  void PushNumbers(std::string_view key, int count) {
-    Elements values;
-    for (int i = 0; i < count; ++i) values.push_back("element" + std::to_string(i));
-    Run([&](Txn& txn) { Push(txn, key, ListEnd::kTail, values); });
-    list_ = values;
-  }
-
-  /// What is on disk are the lists of `model`, in their layout, and nothing else.
-  void CheckDisk(const std::map<std::string, Elements>& model) {
-    const std::map<std::string, std::string> heads = RowsOf(Family::kMetadata);
-    const std::map<std::string, std::string> rows = RowsOf(Family::kFields);
-    ASSERT_EQ(heads.size(), model.size());
-    size_t spread_rows = 0;
-    for (const auto& [metadata_key, value] : heads) {
-      const Elements& list = model.at(metadata_key.substr(2));
-      std::string_view rest = value;
-      format::Head head;
-      format::CollectionBody stored;
-      ASSERT_TRUE(format::DecodeHead(rest, &head).ok());
-      ASSERT_TRUE(format::DecodeCollectionBody(rest, &stored));
-      const ListBody body(stored);
-      ASSERT_EQ(body.count, list.size());
-      std::vector<std::pair<std::string, std::string>> elements;
-      if (head.object_id == 0) {
-        ASSERT_TRUE(format::DecodePackedRows(
-            rest, [&](std::string_view k, std::string_view v) { elements.emplace_back(k, v); }));
-      } else {
-        std::string prefix;
-        AppendBig64(prefix, head.object_id);
-        for (auto row = rows.lower_bound(prefix); row != rows.end() && row->first.starts_with(prefix); ++row)
-          elements.emplace_back(row->first.substr(8), row->second);
-        spread_rows += elements.size();
-      }
-      ASSERT_EQ(elements.size(), list.size());
-      for (size_t i = 0; i < list.size(); ++i) {
-        const auto& [key, element] = elements[i];
-        ASSERT_EQ(element, list[i]) << i;
-        ASSERT_EQ(key.size() % 8, 0u);
-        if (!body.sparse) {
-          ASSERT_EQ(key, ListKey(body.head + i).view());
-        }
-      }
-      ASSERT_GE(elements.front().first, ListKey(body.head).view());
-      ASSERT_LT(elements.back().first, ListKey(body.tail).view());
-      if (body.sparse) {
-        ASSERT_GT(body.count, kShiftRowsMax);
-      } else {
-        ASSERT_EQ(body.tail - body.head, body.count);
-      }
+/// `list` as it is on disk.
+void CheckLayout(const StoredObject& object, const Elements& list) {
+  const ListBody body(object.body);
+  ASSERT_EQ(body.count, list.size());
+  ASSERT_EQ(object.fields.size(), list.size());
+  size_t i = 0;
+  for (const auto& [key, element] : object.fields) {
+    ASSERT_EQ(element, list[i]) << i;
+    ASSERT_EQ(key.size() % 8, 0u);
+    if (!body.sparse) {
+      ASSERT_EQ(key, ListKey(body.head + i).view());
     }
-    ASSERT_EQ(rows.size(), spread_rows);
-    ASSERT_TRUE(RowsOf(Family::kScores).empty());
+    ++i;
   }
+  ASSERT_GE(object.fields.begin()->first, ListKey(body.head).view());
+  ASSERT_LT(object.fields.rbegin()->first, ListKey(body.tail).view());
+  if (body.sparse) {
+    ASSERT_GT(body.count, kShiftRowsMax);
+  } else {
+    ASSERT_EQ(body.tail - body.head, body.count);
+  }
+  ASSERT_TRUE(object.scores.empty());
+}
 
-  Elements list_;  ///< what PushNumbers has pushed
-};
-
-class RandomListTest : public ListTest, public testing::WithParamInterface<Setting> {
+class RandomListTest : public ModelFixture<Elements> {
  protected:
-  void SetUp() override {
-    options.store.block_cache_bytes = GetParam().block_cache_bytes;
-    KeyspaceFixture::SetUp();
+  RandomListTest() {
+    key_prefix_ = "list";
+    keys_ = 3;
   }
+  ObjectType type() const override { return ObjectType::kList; }
 
-  uint64_t Below(uint64_t n) { return random_() % n; }
-  std::string RandomKey() { return "list" + std::to_string(Below(3)); }
   ListEnd RandomEnd() { return Below(2) == 0 ? ListEnd::kHead : ListEnd::kTail; }
   std::string RandomElement() {
     if (Below(200) == 0) return std::string(200 + Below(900), static_cast<char>('a' + Below(26)));
-    return Below(40) == 0 ? std::string(Below(3), '\0') : "e" + std::to_string(Below(kinds_));
+    return Below(40) == 0 ? std::string(Below(3), '\0') : "e" + std::to_string(Below(size_ / 3));
   }
   Elements RandomElements(uint64_t count) {
     Elements values(count);
@@ -269,7 +223,7 @@ class RandomListTest : public ListTest, public testing::WithParamInterface<Setti
   }
 
   void Grow(const std::string& key) {
-    const Elements values = RandomElements(Below(4) == 0 ? Below(length_ / 2 + 1) + 1 : 1 + Below(8));
+    const Elements values = RandomElements(Below(4) == 0 ? Below(size_ / 2 + 1) + 1 : 1 + Below(8));
     const ListEnd end = RandomEnd();
     Run([&](Txn& txn) { Push(txn, key, end, values); });
     Elements& list = model_[key];
@@ -283,7 +237,7 @@ class RandomListTest : public ListTest, public testing::WithParamInterface<Setti
   void Shrink(const std::string& key) {
     Elements& list = model_[key];
     const ListEnd end = RandomEnd();
-    const uint64_t count = Below(6) == 0 ? Below(length_) + 1 : 1 + Below(4);
+    const uint64_t count = Below(6) == 0 ? Below(size_) + 1 : 1 + Below(4);
     const Elements popped = Run([&](Txn& txn) { return Pop(txn, key, end, count); });
     if (end == ListEnd::kTail) std::reverse(list.begin(), list.end());
     const auto last = list.begin() + static_cast<ptrdiff_t>(std::min(count, list.size()));
@@ -349,10 +303,10 @@ class RandomListTest : public ListTest, public testing::WithParamInterface<Setti
     }
   }
 
-  void Write() {
+  void Write() override {
     const std::string key = RandomKey();
     const uint64_t what = Below(100);
-    if (what < 25 && model_[key].size() < length_) {
+    if (what < 25 && model_[key].size() < size_) {
       Grow(key);
     } else if (what < 40) {
       Shrink(key);
@@ -366,7 +320,7 @@ class RandomListTest : public ListTest, public testing::WithParamInterface<Setti
     std::erase_if(model_, [](const auto& entry) { return entry.second.empty(); });
   }
 
-  void Read() {
+  void Read() override {
     const std::string key = RandomKey();
     const auto found = model_.find(key);
     if (found == model_.end()) {
@@ -408,83 +362,55 @@ class RandomListTest : public ListTest, public testing::WithParamInterface<Setti
     }
   }
 
-  void CheckAll() {
-    for (const auto& [key, list] : model_) ASSERT_EQ(All(key), list) << key;
-    ASSERT_EQ(keyspace->KeyCount(0), model_.size());
+  void CheckKey(const std::string& key, const Elements& model) override {
+    ASSERT_EQ(Run([&](Txn& txn) { return All(txn, key); }), model);
+  }
+  void CheckStored(const StoredObject& object, const Elements& model) override { CheckLayout(object, model); }
+  void Observe() override {
+    for (const auto& [key, list] : model_) sparse_ |= Run([&](Txn& txn) { return BodyOf(txn, key); }).sparse;
   }
 
-  std::mt19937_64 random_;
-  uint64_t kinds_ = 10;
-  uint64_t length_ = 10;  ///< lists do not grow much beyond it
-  std::map<std::string, Elements> model_;
+  bool sparse_ = false;  ///< whether a list was seen to be
 };
 
 TEST_P(RandomListTest, EqualsTheModel) {
-  const Setting& setting = GetParam();
-  // With 16 a scan that may only read from RocksDB's caches loses rows (see Txn::LoadGap).
-  const uint64_t first = TestSeed(16);
-  bool sparse = false;
-  for (uint64_t seed = first; seed < first + 3; ++seed) {
-    SCOPED_TRACE("SEED=" + std::to_string(seed));
-    random_.seed(seed);
-    length_ = seed % 3 == 0 ? 12 : seed % 3 == 1 ? 3000 : 150;
-    kinds_ = length_ / 3;
-    const int turns = setting.flush_between ? 150 : 400;
-    for (int turn = 0; turn < turns && !HasFatalFailure(); ++turn) {
-      for (uint64_t commands = 1 + Below(8); commands > 0 && !HasFatalFailure(); --commands) {
-        if (Below(2) == 0) {
-          Write();
-        } else {
-          Read();
-        }
-      }
-      if (HasFatalFailure()) return;
-      Commit();
-      if (setting.flush_between && Below(3) == 0) {
-        ASSERT_TRUE(keyspace->store().Flush().ok());
-      }
-      if (setting.evict_between) EvictAll();
-      if (Below(8) == 0) keyspace->Tick();
-      keyspace->Housekeeping();
-      if (setting.reopen_one_in > 0 && Below(static_cast<uint64_t>(setting.reopen_one_in)) == 0) {
-        Commit();
-        Below(2) == 0 ? Crash() : Reopen();
-      }
-      if (turn % 40 == 0) {
-        ASSERT_NO_FATAL_FAILURE(CheckAll());
-        for (const auto& [key, list] : model_) sparse |= BodyOf(key).sparse;
-      }
-    }
-    ASSERT_NO_FATAL_FAILURE(CheckAll());
-    Purge();
-    ASSERT_NO_FATAL_FAILURE(CheckDisk(model_));
-    Reopen();
-    ASSERT_NO_FATAL_FAILURE(CheckAll());
-    Commit();
-    Purge();
-    ASSERT_NO_FATAL_FAILURE(CheckDisk(model_));
-  }
-  EXPECT_TRUE(sparse);
-  if (setting.flush_between) {
-    EXPECT_GT(waits, 100);
-  }
+  // Lists do not grow much beyond these sizes. With seed 16 a scan that may only read from RocksDB's caches
+  // loses rows (see Txn::LoadGap).
+  ASSERT_NO_FATAL_FAILURE(RandomOperationsEqualTheModel({.first_seed = 16, .sizes = {12, 3000, 150}}));
+  EXPECT_TRUE(sparse_);
 }
 
-INSTANTIATE_TEST_SUITE_P(Settings, RandomListTest,
-                         testing::Values(Setting{"Hot"}, Setting{.name = "Evicted", .evict_between = true},
-                                         Setting{.name = "Reopened", .reopen_one_in = 20},
-                                         Setting{.name = "Cold",
-                                                 .evict_between = true,
-                                                 .flush_between = true,
-                                                 .block_cache_bytes = 1,
-                                                 .reopen_one_in = 50},
-                                         Setting{.name = "HotOverCold",
-                                                 .flush_between = true,
-                                                 .block_cache_bytes = 1,
-                                                 .reopen_one_in = 10}),
+INSTANTIATE_TEST_SUITE_P(Settings, RandomListTest, DisturbSettings(),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // ---- Dense and sparse
+
+class ListTest : public StoredFixture {
+ protected:
+  ListBody BodyOf(std::string_view key) {
+    return Run([&](Txn& txn) { return thermocline::BodyOf(txn, key); });
+  }
+  Elements All(std::string_view key) {
+    return Run([&](Txn& txn) { return thermocline::All(txn, key); });
+  }
+  void PushNumbers(std::string_view key, int count) {
+    Elements values;
+    for (int i = 0; i < count; ++i) values.push_back("element" + std::to_string(i));
+    Run([&](Txn& txn) { Push(txn, key, ListEnd::kTail, values); });
+    list_ = values;
+  }
+
+  /// What is on disk is the list of `key` as it is in `list_`, and nothing else.
+  void CheckDisk(const std::string& key) {
+    std::map<std::string, StoredObject> objects;
+    ASSERT_NO_FATAL_FAILURE(ReadStored(&objects));
+    ASSERT_EQ(objects.size(), 1u);
+    ASSERT_TRUE(objects.contains(key));
+    CheckLayout(objects[key], list_);
+  }
+
+  Elements list_;  ///< what PushNumbers has pushed
+};
 
 TEST_F(ListTest, ShortSidesAreShifted) {
   PushNumbers("list", 3000);
@@ -507,7 +433,7 @@ TEST_F(ListTest, ShortSidesAreShifted) {
     ASSERT_EQ(All("list"), list_);
   }
   Purge();
-  CheckDisk({{"list", list_}});
+  CheckDisk("list");
 }
 
 TEST_F(ListTest, TheLimitOfShifting) {
@@ -554,7 +480,7 @@ TEST_F(ListTest, TheMiddleOfALongListCostsARow) {
                        list_.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(position + 3, 5000))));
   }
   Purge();
-  CheckDisk({{"list", list_}});
+  CheckDisk("list");
 }
 
 TEST_F(ListTest, ASparseListThatShrinksIsDenseAgain) {
@@ -572,7 +498,7 @@ TEST_F(ListTest, ASparseListThatShrinksIsDenseAgain) {
     ASSERT_EQ(BodyOf("list").sparse, sparse);
     ASSERT_EQ(All("list"), list_);
     Purge();
-    CheckDisk({{"list", list_}});
+    CheckDisk("list");
   };
   const auto keep = [&](ptrdiff_t first, ptrdiff_t last) {
     list_ = Elements(list_.begin() + first, list_.begin() + last);
@@ -633,7 +559,7 @@ TEST_F(ListTest, KeysThatGrowTooLongAreWrittenAnew) {
   EXPECT_LE(rewritten, 10);
   ASSERT_EQ(All("list"), list_);
   Purge();
-  CheckDisk({{"list", list_}});
+  CheckDisk("list");
 }
 
 // ---- Queues
@@ -726,7 +652,7 @@ TEST_F(ListTest, APositionOfAColdDenseListIsOneRead) {
   list_ = Elements(list_.begin() + 1000, list_.begin() + 4000);
   ASSERT_EQ(All("list"), list_);
   Purge();
-  CheckDisk({{"list", list_}});
+  CheckDisk("list");
 }
 
 // ---- Events

@@ -8,25 +8,22 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <random>
-#include <set>
 #include <string>
 
-#include "engine/keyspace_fixture.h"
+#include "engine/collection_fixture.h"
 #include "engine/sorted_set_algebra.h"
 #include "engine/sorted_set_range.h"
-#include "engine/test_seed.h"
 
 namespace thermocline {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-using Model = std::map<std::string, double>;
+using Scores = std::map<std::string, double>;
 using Members = std::vector<std::pair<double, std::string>>;
 
 /// The members of a model in the order of a sorted set.
-Members Ordered(const Model& model) {
+Members Ordered(const Scores& model) {
   Members members;
   for (const auto& [member, score] : model) members.emplace_back(score, member);
   std::sort(members.begin(), members.end());
@@ -68,7 +65,7 @@ Members All(Txn& txn, std::string_view key) {
 }
 
 /// What the bounds promise.
-void CheckBounds(const Object* object, const Model& model) {
+void CheckBounds(const Object* object, const Scores& model) {
   for (const auto& [member, score] : model) {
     ASSERT_GE(format::SortableScore(score), LowerBound(object)) << member;
     ASSERT_LE(format::SortableScore(score), UpperBound(object)) << member;
@@ -77,29 +74,11 @@ void CheckBounds(const Object* object, const Model& model) {
 
 // ---- Random operations against a model ----
 
-struct Setting {
-  const char* name;
-  bool evict_between = false;
-  bool flush_between = false;
-  uint64_t block_cache_bytes = 8 << 20;
-  int reopen_one_in = 0;
-};
-
-class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInterface<Setting> {
+class SortedSetModelTest : public ModelFixture<Scores> {
  protected:
-  void SetUp() override {
-    options.store.block_cache_bytes = GetParam().block_cache_bytes;
-    KeyspaceFixture::SetUp();
-  }
+  ObjectType type() const override { return ObjectType::kSortedSet; }
 
-  uint64_t Below(uint64_t n) { return random_() % n; }
-  std::string RandomKey() { return "key" + std::to_string(Below(4)); }
-  std::string RandomMember() {
-    const uint64_t i = Below(members_);
-    if (i % 31 == 7) return std::string(300, static_cast<char>(i));
-    if (i % 17 == 5) return std::string(1, '\0') + static_cast<char>(i);
-    return "member" + std::to_string(i);
-  }
+  std::string RandomMember() { return FieldName(Below(size_), "member"); }
   double RandomScore() {
     switch (Below(12)) {
       case 0: return Below(2) == 0 ? kInf : -kInf;
@@ -108,11 +87,6 @@ class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInte
       case 3: return static_cast<double>(Below(1000)) / 7;
       default: return static_cast<double>(Below(30)) - 15;
     }
-  }
-  const Model& Of(const std::string& key) {
-    static const Model empty;
-    const auto found = model_.find(key);
-    return found == model_.end() ? empty : found->second;
   }
   void Forget(const std::string& key, const Members& members) {
     for (const auto& [score, member] : members) model_[key].erase(member);
@@ -141,14 +115,14 @@ class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInte
       edit.Finish();
       return outcomes;
     });
-    if (options.only_existing && Of(key).empty()) {
+    if (options.only_existing && Model(key).empty()) {
       ASSERT_TRUE(outcomes.empty());
       return;
     }
     for (size_t i = 0; i < changes.size(); ++i) {
       const auto& [score, member] = changes[i];
-      const auto old = Of(key).find(member);
-      if (old == Of(key).end()) {
+      const auto old = Model(key).find(member);
+      if (old == Model(key).end()) {
         ASSERT_EQ(outcomes[i].first, options.only_existing ? AddOutcome::kNothing : AddOutcome::kAdded);
         if (!options.only_existing) model_[key][member] = score;
         continue;
@@ -175,14 +149,14 @@ class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInte
   }
   Members Between(const std::string& key, const ScoreRange& range) {
     Members members;
-    for (const auto& row : Ordered(Of(key))) {
+    for (const auto& row : Ordered(Model(key))) {
       if (Inside(range, row.first)) members.push_back(row);
     }
     return members;
   }
 
   void RemoveSome(const std::string& key) {
-    const Members all = Ordered(Of(key));
+    const Members all = Ordered(Model(key));
     switch (Below(5)) {
       case 0: {
         const ScoreRange range = RandomRange();
@@ -242,7 +216,7 @@ class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInte
     }
   }
 
-  void Write() {
+  void Write() override {
     const std::string key = RandomKey();
     const uint64_t what = Below(100);
     if (what < 60) {
@@ -260,11 +234,11 @@ class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInte
         Object* from = txn.Find(key);
         if (from != nullptr && key != other) txn.Move(from, txn.ForWrite(other));
       });
-      if (key != other && !Of(key).empty()) model_[other] = std::exchange(model_[key], {});
+      if (key != other && !Model(key).empty()) model_[other] = std::exchange(model_[key], {});
     } else {
       StoreUnion(key);
     }
-    if (model_.contains(key) && model_[key].empty()) model_.erase(key);
+    Drop(key);
   }
 
   void StoreUnion(const std::string& key) {
@@ -275,17 +249,17 @@ class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInte
       const std::vector<OwnedMember> members = Combine(txn, algebra);
       if (!members.empty()) StoreMembers(txn, txn.ForWrite(key), members);
     });
-    Model result = Of(from[0]);
-    for (const auto& [member, score] : Of(from[1])) {
+    Scores result = Model(from[0]);
+    for (const auto& [member, score] : Model(from[1])) {
       const auto [at, added] = result.emplace(member, score);
       if (!added) at->second = std::max(at->second, score);
     }
     if (!result.empty()) model_[key] = result;
   }
 
-  void Read() {
+  void Read() override {
     const std::string key = RandomKey();
-    const Model model = Of(key);
+    const Scores model = Model(key);
     Members all = Ordered(model);
     const bool reverse = Below(2) == 0;
     switch (Below(5)) {
@@ -348,105 +322,29 @@ class SortedSetModelTest : public KeyspaceFixture, public testing::WithParamInte
     }
   }
 
-  void CheckAll() {
-    for (int i = 0; i < 4; ++i) {
-      const std::string key = "key" + std::to_string(i);
-      ASSERT_EQ(Run([&](Txn& txn) { return All(txn, key); }), Ordered(Of(key))) << key;
-      Run([&](Txn& txn) {
-        if (const Object* object = txn.Find(key)) CheckBounds(object, Of(key));
-      });
-    }
-    ASSERT_EQ(keyspace->KeyCount(0), model_.size());
+  void CheckKey(const std::string& key, const Scores& model) override {
+    ASSERT_EQ(Run([&](Txn& txn) { return All(txn, key); }), Ordered(model));
+    Run([&](Txn& txn) {
+      if (const Object* object = txn.Find(key)) CheckBounds(object, model);
+    });
   }
-
-  /// The disk holds the live objects and nothing else.
-  void CheckDisk() {
-    std::map<std::string, std::string> fields, scores;
-    size_t keys = 0;
-    for (const auto& [key, value] : RowsOf(Family::kMetadata)) {
-      const std::string name = key.substr(2);
-      ASSERT_TRUE(model_.contains(name)) << name;
-      ++keys;
-      std::string_view rest = value;
-      format::Head head;
-      format::CollectionBody body;
-      ASSERT_TRUE(format::DecodeHead(rest, &head).ok());
-      ASSERT_TRUE(format::DecodeCollectionBody(rest, &body));
-      ASSERT_EQ(body.count, model_[name].size());
-      if (head.object_id == 0) continue;
-      for (const auto& [member, score] : model_[name]) {
-        std::string field_key, score_key, score_bytes;
-        AppendBig64(score_bytes, format::SortableScore(score));
-        format::AppendRowKey(field_key, head.object_id, member);
-        format::AppendRowKey(score_key, head.object_id, score_bytes + member);
-        fields.emplace(field_key, score_bytes);
-        scores.emplace(score_key, "");
-      }
+  void CheckStored(const StoredObject& object, const Scores& model) override {
+    RowMap fields, scores;
+    for (const auto& [member, score] : model) {
+      std::string score_bytes;
+      AppendBig64(score_bytes, format::SortableScore(score));
+      fields.emplace(member, score_bytes);
+      if (object.head.object_id != 0) scores.emplace(score_bytes + member, "");
     }
-    ASSERT_EQ(keys, model_.size());
-    ASSERT_EQ(RowsOf(Family::kFields), fields);
-    ASSERT_EQ(RowsOf(Family::kScores), scores);
+    ASSERT_EQ(object.fields, fields);
+    ASSERT_EQ(object.scores, scores);
   }
-
-  std::mt19937_64 random_;
-  uint64_t members_ = 10;
-  std::map<std::string, Model> model_;
 };
 
 TEST_P(SortedSetModelTest, RandomOperationsEqualTheModel) {
-  const Setting& setting = GetParam();
-  const uint64_t first = TestSeed(1);
-  for (uint64_t seed = first; seed < first + 3; ++seed) {
-    SCOPED_TRACE("SEED=" + std::to_string(seed));
-    random_.seed(seed);
-    members_ = seed % 3 == 0 ? 600 : seed % 3 == 1 ? 60 : 8;
-    const int turns = setting.flush_between ? 150 : 400;
-    for (int turn = 0; turn < turns; ++turn) {
-      for (uint64_t commands = 1 + Below(8); commands > 0; --commands) {
-        Below(2) == 0 ? Write() : Read();
-        if (HasFatalFailure()) return;
-      }
-      Commit();
-      if (setting.flush_between && Below(3) == 0) {
-        ASSERT_TRUE(keyspace->store().Flush().ok());
-      }
-      if (setting.evict_between) EvictAll();
-      if (Below(8) == 0) keyspace->Tick();
-      keyspace->Housekeeping();
-      if (setting.reopen_one_in > 0 && Below(static_cast<uint64_t>(setting.reopen_one_in)) == 0) {
-        Commit();
-        Below(2) == 0 ? Crash() : Reopen();
-      }
-      if (turn % 40 == 0) {
-        ASSERT_NO_FATAL_FAILURE(CheckAll());
-      }
-    }
-    ASSERT_NO_FATAL_FAILURE(CheckAll());
-    Purge();
-    ASSERT_NO_FATAL_FAILURE(CheckDisk());
-    Reopen();
-    ASSERT_NO_FATAL_FAILURE(CheckAll());
-    Commit();
-    Purge();
-    ASSERT_NO_FATAL_FAILURE(CheckDisk());
-  }
-  if (setting.flush_between) {
-    EXPECT_GT(waits, 100);
-  }
+  RandomOperationsEqualTheModel({.sizes = {600, 60, 8}});
 }
-
-INSTANTIATE_TEST_SUITE_P(Settings, SortedSetModelTest,
-                         testing::Values(Setting{"Hot"}, Setting{.name = "Evicted", .evict_between = true},
-                                         Setting{.name = "Reopened", .reopen_one_in = 20},
-                                         Setting{.name = "Cold",
-                                                 .evict_between = true,
-                                                 .flush_between = true,
-                                                 .block_cache_bytes = 1,
-                                                 .reopen_one_in = 50},
-                                         Setting{.name = "HotOverCold",
-                                                 .flush_between = true,
-                                                 .block_cache_bytes = 1,
-                                                 .reopen_one_in = 10}),
+INSTANTIATE_TEST_SUITE_P(Settings, SortedSetModelTest, DisturbSettings(),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // ---- Single matters ----

@@ -4,12 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <random>
-#include <set>
 #include <string>
 
-#include "engine/keyspace_fixture.h"
-#include "engine/test_seed.h"
+#include "engine/collection_fixture.h"
 
 namespace thermocline {
 namespace {
@@ -95,30 +92,10 @@ Rows ToyScan(Txn& txn, std::string_view key, RowSpace space, const std::string& 
 // ---- Random operations against a model
 // ---------------------------------------------------------------------
 
-struct Setting {
-  const char* name;
-  bool evict_between = false;
-  bool flush_between = false;  ///< so that rows are in tables, which a tiny block cache cannot hold
-  uint64_t block_cache_bytes = 8 << 20;
-  int reopen_one_in = 0;
-};
-
-class ToyTest : public KeyspaceFixture, public testing::WithParamInterface<Setting> {
+class ToyTest : public ModelFixture<ToyModel> {
  protected:
-  void SetUp() override {
-    options.store.block_cache_bytes = GetParam().block_cache_bytes;
-    KeyspaceFixture::SetUp();
-  }
-
-  uint64_t Below(uint64_t n) { return random_() % n; }
-  std::string RandomKey() { return "key" + std::to_string(Below(4)); }
-  std::string RandomField() {
-    // Some large fields and some binary ones; few enough that they meet again.
-    const uint64_t i = Below(fields_);
-    if (i % 31 == 7) return std::string(300, static_cast<char>(i));
-    if (i % 17 == 5) return std::string(1, '\0') + static_cast<char>(i);
-    return "field" + std::to_string(i);
-  }
+  ObjectType type() const override { return ObjectType::kSortedSet; }
+  std::string RandomField() { return FieldName(Below(size_), "field"); }
   ToyValue RandomValue() {
     const size_t size = Below(12) == 0 ? 200 + Below(900) : Below(30);
     return {static_cast<double>(Below(20)) - 10, std::string(size, static_cast<char>('a' + Below(26)))};
@@ -137,7 +114,7 @@ class ToyTest : public KeyspaceFixture, public testing::WithParamInterface<Setti
     return {rows.begin(), rows.end()};
   }
 
-  void Write() {
+  void Write() override {
     const std::string key = RandomKey();
     const uint64_t what = Below(100);
     if (what < 60) {
@@ -179,13 +156,12 @@ class ToyTest : public KeyspaceFixture, public testing::WithParamInterface<Setti
       });
       for (size_t i = 3; i < all.size(); ++i) model_[key].erase(all[i].first);
     }
-    if (model_.contains(key) && model_[key].empty()) model_.erase(key);
+    Drop(key);
   }
 
-  void Read() {
+  void Read() override {
     const std::string key = RandomKey();
-    const auto found = model_.find(key);
-    const ToyModel empty, &model = found == model_.end() ? empty : found->second;
+    const ToyModel& model = Model(key);
     const auto space = static_cast<RowSpace>(Below(2));
     const Rows all = ModelRows(model, space);
     switch (Below(4)) {
@@ -242,109 +218,21 @@ class ToyTest : public KeyspaceFixture, public testing::WithParamInterface<Setti
     }
   }
 
-  void CheckAll() {
-    for (int i = 0; i < 4; ++i) {
-      const std::string key = "key" + std::to_string(i);
-      const ToyModel model = model_.contains(key) ? model_[key] : ToyModel();
-      for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
-        const Rows rows = Run([&](Txn& txn) { return ToyScan(txn, key, space, "", true, SIZE_MAX); });
-        ASSERT_EQ(rows, ModelRows(model, space)) << key;
-      }
+  void CheckKey(const std::string& key, const ToyModel& model) override {
+    for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
+      const Rows rows = Run([&](Txn& txn) { return ToyScan(txn, key, space, "", true, SIZE_MAX); });
+      ASSERT_EQ(rows, ModelRows(model, space));
     }
-    ASSERT_EQ(keyspace->KeyCount(0), model_.size());
   }
-
-  /// The disk holds the live objects and nothing else.
-  void CheckDisk() {
-    std::map<std::string, std::string> fields, scores;
-    std::set<std::string> keys;
-    for (const auto& [key, value] : RowsOf(Family::kMetadata)) {
-      const std::string name = key.substr(2);
-      keys.insert(name);
-      ASSERT_TRUE(model_.contains(name)) << name;
-      std::string_view rest = value;
-      format::Head head;
-      format::CollectionBody body;
-      ASSERT_TRUE(format::DecodeHead(rest, &head).ok());
-      ASSERT_TRUE(format::DecodeCollectionBody(rest, &body));
-      ASSERT_EQ(body.count, model_[name].size());
-      if (head.object_id == 0) continue;
-      for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
-        for (const auto& [row_key, row_value] : ModelRows(model_[name], space)) {
-          std::string full;
-          format::AppendRowKey(full, head.object_id, row_key);
-          (space == RowSpace::kFields ? fields : scores).emplace(full, row_value);
-        }
-      }
-    }
-    ASSERT_EQ(keys.size(), model_.size());
-    ASSERT_EQ(RowsOf(Family::kFields), fields);
-    ASSERT_EQ(RowsOf(Family::kScores), scores);
+  void CheckStored(const StoredObject& object, const ToyModel& model) override {
+    ASSERT_EQ(Rows(object.fields.begin(), object.fields.end()), ModelRows(model, RowSpace::kFields));
+    ASSERT_EQ(Rows(object.scores.begin(), object.scores.end()),
+              object.head.object_id == 0 ? Rows() : ModelRows(model, RowSpace::kScores));
   }
-
-  std::mt19937_64 random_;
-  uint64_t fields_ = 10;
-  std::map<std::string, ToyModel> model_;
 };
 
-TEST_P(ToyTest, RandomOperationsEqualTheModel) {
-  const Setting& setting = GetParam();
-  const uint64_t first = TestSeed(1);
-  for (uint64_t seed = first; seed < first + 3; ++seed) {
-    SCOPED_TRACE("SEED=" + std::to_string(seed));
-    random_.seed(seed);
-    fields_ = seed % 3 == 0 ? 400 : seed % 3 == 1 ? 60 : 8;
-    const int turns = setting.flush_between ? 150 : 400;
-    for (int turn = 0; turn < turns && !HasFatalFailure(); ++turn) {
-      for (uint64_t commands = 1 + Below(8); commands > 0 && !HasFatalFailure(); --commands) {
-        if (Below(2) == 0) {
-          Write();
-        } else {
-          Read();
-        }
-      }
-      if (HasFatalFailure()) return;
-      Commit();
-      if (setting.flush_between && Below(3) == 0) {
-        ASSERT_TRUE(keyspace->store().Flush().ok());
-      }
-      if (setting.evict_between) EvictAll();
-      if (Below(8) == 0) keyspace->Tick();
-      keyspace->Housekeeping();
-      if (setting.reopen_one_in > 0 && Below(static_cast<uint64_t>(setting.reopen_one_in)) == 0) {
-        Commit();
-        Below(2) == 0 ? Crash() : Reopen();
-      }
-      if (turn % 40 == 0) {
-        ASSERT_NO_FATAL_FAILURE(CheckAll());
-      }
-    }
-    ASSERT_NO_FATAL_FAILURE(CheckAll());
-    Purge();
-    ASSERT_NO_FATAL_FAILURE(CheckDisk());
-    Reopen();
-    ASSERT_NO_FATAL_FAILURE(CheckAll());
-    Commit();
-    Purge();
-    ASSERT_NO_FATAL_FAILURE(CheckDisk());
-  }
-  if (setting.flush_between) {
-    EXPECT_GT(waits, 100);
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Settings, ToyTest,
-                         testing::Values(Setting{"Hot"}, Setting{.name = "Evicted", .evict_between = true},
-                                         Setting{.name = "Reopened", .reopen_one_in = 20},
-                                         Setting{.name = "Cold",
-                                                 .evict_between = true,
-                                                 .flush_between = true,
-                                                 .block_cache_bytes = 1,
-                                                 .reopen_one_in = 50},
-                                         Setting{.name = "HotOverCold",
-                                                 .flush_between = true,
-                                                 .block_cache_bytes = 1,
-                                                 .reopen_one_in = 10}),
+TEST_P(ToyTest, RandomOperationsEqualTheModel) { RandomOperationsEqualTheModel({.sizes = {400, 60, 8}}); }
+INSTANTIATE_TEST_SUITE_P(Settings, ToyTest, DisturbSettings(),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

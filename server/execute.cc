@@ -142,7 +142,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   Wanted wanted;
   ListenToKeys();
   const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
-    if ((entry.command->flags & kReadOnly) != 0) txn.TellMisses();
+    txn.TellMisses((entry.command->flags & kReadOnly) != 0);
     CommandContext context{.args = args,
                            .txn = txn,
                            .reply = reply,

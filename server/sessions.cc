@@ -166,6 +166,7 @@ void Server::RunQueued(CommandContext& exec) {
   uint64_t began_us = clock_.MonotonicUs();
   for (const Transaction::Queued& queued : transaction.commands()) {
     exec.txn.Select(client.db);
+    exec.txn.TellMisses((queued.entry->command->flags & kReadOnly) != 0);
     ReplyWriter reply(out, client.protocol);
     const size_t reply_from = out.size();
     CommandContext context{.args = queued.args,

@@ -202,7 +202,10 @@ void Copy(CommandContext& c) {
   if (from == nullptr) return c.reply.Integer(0);
   c.txn.Select(db);
   Object* to = c.txn.ForWrite(c.args[2]);
-  if (to->live() && !replace) return c.reply.Integer(0);
+  if (to->live()) {
+    if (!replace) return c.reply.Integer(0);
+    c.txn.Remove(to);  // the copy is a new key, for those who wait for one
+  }
   CopyObject(c.txn, from, to);
   c.txn.Changed(to, EventClass::kGeneric, "copy_to");
   c.reply.Integer(1);

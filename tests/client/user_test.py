@@ -3,11 +3,9 @@
 
     user_test.py --server build/release/bin/thermocline-server [-v] [TestName ...]
 
-Every test runs against our server and against redis-server, so that a test which asks for more than Redis gives
-is seen as such. Without --server only redis-server is tested.
+suite.py says how the tests are run.
 """
 
-import argparse
 import os
 import random
 import resource
@@ -18,8 +16,9 @@ import threading
 import time
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from lib import resp, servers  # noqa: E402
+import suite
+from lib import resp, servers
+from suite import WithServer
 
 try:
     import redis
@@ -28,32 +27,6 @@ except ImportError:
 
 IDLE_CONNECTIONS = 10000
 IDLE_RSS_MAX = 200 << 20
-
-
-class WithServer:
-    """Starts the server once per class. `binary` and `options` come from the class that make_suite() derives."""
-
-    binary = None
-    options = ()
-    own_options = ()
-
-    @classmethod
-    def setUpClass(cls):
-        options = list(cls.own_options) + list(cls.options)
-        if servers.is_redis(cls.binary):
-            options = servers.ORACLE_OPTIONS + list(cls.own_options)
-        cls.server = servers.Server(cls.binary, options).start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.stop()
-
-    def setUp(self):
-        connection = self.server.connect()
-        if self.server.password:
-            connection.value("AUTH", self.server.password)
-        connection.value("FLUSHALL")
-        connection.close()
 
 
 class RedisPy(WithServer):
@@ -650,32 +623,5 @@ class Durable(WithServer):
         connection.close()
 
 
-def make_suite(args):
-    """Each test class once per server."""
-    loader, suite = unittest.TestLoader(), unittest.TestSuite()
-    options = servers.split_options(args.option)
-    for label, binary in [("Ours", args.server), ("Redis", servers.REDIS_SERVER)]:
-        if binary is None or (label == "Redis" and args.server and args.ours_only):
-            continue
-        for base in (RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, Watched, ConfigFile, Durable):
-            derived = type(f"{label}{base.__name__}", (base, unittest.TestCase), {"binary": binary, "options": options})
-            for name in loader.getTestCaseNames(derived):
-                if not args.names or any(part in f"{derived.__name__}.{name}" for part in args.names):
-                    suite.addTest(derived(name))
-    return suite
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="only tests whose name contains one of these")
-    parser.add_argument("--server", help="our server's program")
-    parser.add_argument("--option", action="append", help="option for our server, as in --option='--maxmemory 1mb'")
-    parser.add_argument("--ours-only", action="store_true", help="leave redis-server out")
-    parser.add_argument("-v", "--verbose", action="store_true")
-    args = parser.parse_args()
-    result = unittest.TextTestRunner(verbosity=2 if args.verbose else 1).run(make_suite(args))
-    return 0 if result.wasSuccessful() else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(suite.main(__doc__, [RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, ConfigFile, Durable]))

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Many clients at once, whose results are checked against what must hold in any order of their commands.
 
-    concurrent.py --server build/release/bin/thermocline-server [--seed 7] [--seconds 3] [check ...]
-    concurrent.py --server ... --option='--maxmemory 64kb'   with a client that keeps pushing keys out of RAM
-    concurrent.py                                            redis-server: tests the test
+    crowd.py --server build/release/bin/thermocline-server [--seed 7] [--seconds 3] [check ...]
+    crowd.py --server ... --option='--maxmemory 64kb'   with a client that keeps pushing keys out of RAM
+    crowd.py                                            redis-server: tests the test
 
 Checks: counters (WATCH), transfers (MULTI), queues and sorted_queues (blocking pops), waiting_line (who came first
 is served first), messages (PUBLISH, also in EXEC). The seed decides what each client does; how the clients interleave

@@ -46,6 +46,20 @@ void PubSub::UnsubscribeAll(Client& client) {
   }
 }
 
+void PubSub::Restore(Client& client, const Subscriptions& before) {
+  const Subscriptions now = client.subscriptions;
+  using Names = std::unordered_set<std::string>;
+  const auto restore = [&](Kind kind, const Names& was, const Names& is) {
+    for (const std::string& name : is) {
+      if (!was.contains(name)) Unsubscribe(client, kind, name);
+    }
+    for (const std::string& name : was) Subscribe(client, kind, name);
+  };
+  restore(Kind::kChannel, before.channels, now.channels);
+  restore(Kind::kPattern, before.patterns, now.patterns);
+  restore(Kind::kShard, before.shard_channels, now.shard_channels);
+}
+
 size_t PubSub::Receivers(std::string_view channel, bool shard) const {
   size_t count = 0;
   Publish(channel, shard, [&](Client&, const std::string*) { ++count; });

@@ -32,6 +32,8 @@ class PubSub {
   bool Subscribe(Client& client, Kind kind, std::string_view name);
   bool Unsubscribe(Client& client, Kind kind, std::string_view name);
   void UnsubscribeAll(Client& client);
+  /// The client listens to what it listened to then, and to nothing else.
+  void Restore(Client& client, const Subscriptions& before);
 
   /// How many times Publish would call.
   size_t Receivers(std::string_view channel, bool shard) const;

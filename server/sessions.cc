@@ -143,15 +143,44 @@ bool Server::WatchBroken(Txn& txn, Client& client) const {
   return broken;
 }
 
+namespace {
+
+/// Unless EXEC comes to its end, its client's session is at once what it was before. A cold read unwinds EXEC, and
+/// until it has run again nobody may see half of it: the client is in its old database and hears of no channel
+/// that it has not subscribed to yet.
+class SessionGuard {
+ public:
+  SessionGuard(Client& client, PubSub& pubsub)
+      : client_(client), pubsub_(pubsub), session_(client) {
+    const std::vector<Transaction::Queued>& commands = client.transaction->commands();
+    const bool subscribes = std::any_of(commands.begin(), commands.end(), [](const auto& queued) {
+      return (queued.entry->command->flags & (kPubSub | kInSubscribed)) == (kPubSub | kInSubscribed);
+    });
+    if (subscribes) subscriptions_ = client.subscriptions;
+  }
+  SessionGuard(const SessionGuard&) = delete;
+  SessionGuard& operator=(const SessionGuard&) = delete;
+  ~SessionGuard() {
+    if (kept_) return;
+    static_cast<Session&>(client_) = std::move(session_);
+    if (subscriptions_.has_value()) pubsub_.Restore(client_, *subscriptions_);
+  }
+  void Keep() { kept_ = true; }
+
+ private:
+  Client& client_;
+  PubSub& pubsub_;
+  Session session_;
+  std::optional<Subscriptions> subscriptions_;  ///< only if a command may change them
+  bool kept_ = false;
+};
+
+}  // namespace
+
 void Server::RunQueued(CommandContext& exec) {
   Client& client = exec.client;
   Transaction& transaction = *client.transaction;
-  // Run again after a cold read, it begins with the session that it began with before.
-  if (transaction.session_before.has_value()) {
-    static_cast<Session&>(client) = *transaction.session_before;
-  } else {
-    transaction.session_before = client;
-  }
+  SessionGuard guard(client, pubsub_);
   struct Done {
     const Transaction::Queued* queued;
     size_t reply_from;
@@ -183,7 +212,7 @@ void Server::RunQueued(CommandContext& exec) {
     done.push_back({&queued, reply_from, ended_us - began_us, client.db});
     began_us = ended_us;
   }
-  // Nothing unwinds from here on.
+  guard.Keep();  // nothing unwinds from here on
   for (const Done& one : done) {
     const bool failed = one.reply_from < out.size() && out[one.reply_from] == '-';
     if (failed) CountError(std::string_view(out).substr(one.reply_from + 1));

@@ -12,7 +12,7 @@ namespace thermocline {
 
 enum class ReplyMode : uint8_t { kOn, kOff, kSkipThis, kSkipNext };
 
-/// What commands change of a connection's session; EXEC puts it back when it has to run again.
+/// What commands change of a connection's session; an EXEC that has to run again puts it back.
 struct Session {
   int db = 0;
   int protocol = 2;
@@ -39,8 +39,6 @@ class Transaction {
   bool writes() const { return writes_; }
 
   bool aborted = false;  ///< a command could not be queued: EXEC will refuse
-  /// Set while EXEC runs: the session as it was before.
-  std::optional<Session> session_before;
 
  private:
   std::vector<Queued> commands_;

@@ -2,8 +2,8 @@
 """Many clients at once, whose results are checked against what must hold in any order of their commands.
 
     crowd.py --server build/release/bin/thermocline-server [--seed 7] [--seconds 3] [check ...]
-    crowd.py --server ... --option='--maxmemory 64kb'   with a client that keeps pushing keys out of RAM
-    crowd.py                                            redis-server: tests the test
+    crowd.py --server ... --cold    ours keeps nothing in RAM: commands wait for the disk
+    crowd.py                        redis-server: tests the test
 
 Checks: counters (WATCH), transfers (MULTI), queues and sorted_queues (blocking pops), waiting_line (who came first
 is served first), messages (PUBLISH, also in EXEC). The seed decides what each client does; how the clients interleave
@@ -12,6 +12,7 @@ is the machine's affair.
 
 import argparse
 import collections
+import contextlib
 import os
 import random
 import re
@@ -468,11 +469,34 @@ def check_messages(server, seed, seconds):
 CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}
 
 
+@contextlib.contextmanager
+def keep_cold(server, cold):
+    """Flushes all the time, so that what leaves RAM is on disk only."""
+    over = threading.Event()
+
+    def work():
+        connection = server.connect(timeout=30)
+        while not over.wait(0.03):
+            server.flush(connection)
+        connection.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    if cold:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if cold:
+            thread.join(30)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checks", nargs="*", help=", ".join(CHECKS))
     parser.add_argument("--server", default=servers.REDIS_SERVER, help="our server's program")
     parser.add_argument("--option", action="append", help="option for the server, as in --option='--maxmemory 64kb'")
+    parser.add_argument("--cold", action="store_true", help="our server keeps nothing in RAM")
     parser.add_argument("--seed", type=int, help="a number; drawn and printed if left out")
     parser.add_argument("--seconds", type=float, default=2.0, help="per check")
     args = parser.parse_args()
@@ -482,6 +506,9 @@ def main():
     options = servers.split_options(args.option)
     if servers.is_redis(args.server):
         options = servers.ORACLE_OPTIONS + options
+        args.cold = False
+    if args.cold:
+        options = servers.COLD_OPTIONS + options
     failed = 0
     with servers.Server(args.server, options) as server:
         for name in args.checks or CHECKS:
@@ -489,13 +516,19 @@ def main():
             control.value("FLUSHALL")
             control.close()
             try:
-                print(f"{name}: {CHECKS[name](server, args.seed, args.seconds)}", flush=True)
+                with keep_cold(server, args.cold):
+                    print(f"{name}: {CHECKS[name](server, args.seed, args.seconds)}", flush=True)
             except Exception as error:  # a rule that does not hold, or a connection that broke
                 failed += 1
                 print(f"{name} FAILED: {type(error).__name__}: {error}", flush=True)
                 if not server.alive():
                     print(server.log_tail())
                     break
+        if args.cold and server.alive():
+            print(f"commands waited for the disk {server.faults()} times")
+            if server.faults() < 100:
+                print("the run was not cold: it has tested nothing")
+                failed += 1
     return 1 if failed else 0
 
 

@@ -3,6 +3,7 @@
 
     random_run.py --server build/release/bin/thermocline-server [--seed 7] [--steps 20000]
     random_run.py --server ... --tiny           our server with hardly any memory, many keys: everything from disk
+    random_run.py --server ... --cold           ours keeps nothing in RAM: commands wait for the disk
     random_run.py --server ... --restarts 5     our server is killed and started again five times on the way
     random_run.py --server ... --protocol 5000  broken protocol: streams with wrong, missing and added bytes
     random_run.py                               redis-server against itself
@@ -25,6 +26,8 @@ import time
 import compare
 import sides
 from lib import resp, servers
+
+FLUSH_EVERY = 25  # steps, with --cold
 
 GRAMMAR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "grammar")
 
@@ -432,6 +435,10 @@ class RandomRun:
         options = servers.split_options(args.option)
         if args.tiny:
             options = ["--maxmemory", "1mb", "--maxmemory-policy", "allkeys-lru"] + options
+        self.cold = args.cold and not servers.is_redis(args.server or servers.REDIS_SERVER)
+        self.faults = 0  # of ours, before its last restart
+        if self.cold:
+            options = servers.COLD_OPTIONS + servers.split_options(args.option)
         base = ()
         if servers.is_redis(args.server or servers.REDIS_SERVER):
             options = servers.split_options(args.option)  # redis would delete what it evicts
@@ -445,6 +452,8 @@ class RandomRun:
         try:
             for self.step in range(1, self.args.steps + 1):
                 self.one_step()
+                if self.cold and self.step % FLUSH_EVERY == 0:
+                    self.flush()
                 if self.step in restart_at:
                     self.compare_everything()
                     self.restart()
@@ -452,8 +461,23 @@ class RandomRun:
                 if self.args.progress and self.step % 1000 == 0:
                     print(f"  step {self.step}, {self.commands} commands", flush=True)
             self.compare_everything()
+            self.check_cold()
         finally:
             self.pair.stop()
+
+    def flush(self):
+        connection = self.pair.ours.control()
+        self.pair.ours.server.flush(connection)
+        connection.close()
+
+    def check_cold(self):
+        """A cold run in which nothing was read from disk has tested nothing."""
+        if not self.cold:
+            return
+        self.faults += self.pair.ours.server.faults()
+        print(f"commands waited for the disk {self.faults} times", flush=True)
+        if self.faults < self.args.steps // 100:
+            raise Mismatch("the run was not cold")
 
     def run_protocol(self):
         """Each stream gets a connection; the sending side is closed after it, and all that comes back is compared.
@@ -494,6 +518,7 @@ class RandomRun:
         """Ours is killed or asked to end, and starts on what it left. Connections begin anew on both sides."""
         self.pair.close_connections()
         server = self.pair.ours.server
+        self.faults += server.faults() if self.cold else 0
         if self.generator.r.random() < 0.5:
             server.kill()
         else:
@@ -616,6 +641,7 @@ def main():
     parser.add_argument("--depth", type=int, default=40, help="longest pipeline")
     parser.add_argument("--keys", type=int, help="size of the key pool")
     parser.add_argument("--tiny", action="store_true", help="ours with --maxmemory 1mb and a large key pool")
+    parser.add_argument("--cold", action="store_true", help="ours keeps nothing in RAM: commands wait for the disk")
     parser.add_argument("--protocol", type=int, default=0, help="so many broken streams instead of steps")
     parser.add_argument("--restarts", type=int, default=0, help="how often ours is killed or ended, and started again")
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds to wait for one reply")
@@ -629,7 +655,7 @@ def main():
         run = RandomRun(args)
         run.run_protocol() if args.protocol else run.run()
     except Mismatch as mismatch:
-        extra = "".join(f" --{flag}" for flag in ("tiny",) if getattr(args, flag))
+        extra = "".join(f" --{flag}" for flag in ("tiny", "cold") if getattr(args, flag))
         extra += f" --families {args.families}" if args.families else ""
         extra += f" --protocol {args.protocol}" if args.protocol else ""
         print(f"MISMATCH at step {run.step} (--seed {args.seed} --steps {args.steps}{extra})\n{mismatch}")

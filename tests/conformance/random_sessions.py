@@ -2,7 +2,7 @@
 """Seeded histories of several connections, on redis-server and on our server: each connection must get the same.
 
     random_sessions.py --server build/release/bin/thermocline-server [--seed 7] [--steps 4000]
-    random_sessions.py --server ... --option='--maxmemory 64kb'   EXEC and blocked commands meet cold keys
+    random_sessions.py --server ... --cold                        EXEC and blocked commands read from disk
     random_sessions.py --server ... --restarts 3                  ours is killed and started again on the way
     random_sessions.py --server ... --seed 7 --reduce             after a mismatch: the shortest history that shows it
     random_sessions.py                                            redis-server against itself
@@ -22,7 +22,7 @@ import time
 
 import sides
 from lib import resp, servers
-from random_run import Generator, Mismatch, RandomRun, quote
+from random_run import FLUSH_EVERY, Generator, Mismatch, RandomRun, quote
 
 QUEUES = [b"q1", b"q2", b"q3", b"q4"]
 ZQUEUES = [b"zq1", b"zq2", b"zq3"]
@@ -321,7 +321,7 @@ class Sessions(RandomRun):
         self.generator.numbers += QUEUES + ZQUEUES  # so that ordinary commands use them too
         self.r = self.generator.r
         self.names = ["c%d" % i for i in range(args.connections)]
-        self.steps = []  # all that were run: Step, or "restart"
+        self.steps = []  # all that were run: Step, "restart" or "flush"
         self.awaited = set()
         self.begin()
 
@@ -453,11 +453,11 @@ class Sessions(RandomRun):
         lines, connection = [], None
         steps = [
             step for step in self.steps
-            if not keys or step == "restart" or any(c.keys & keys or c.name in wide for c in step.commands)
+            if not keys or not isinstance(step, Step) or any(c.keys & keys or c.name in wide for c in step.commands)
         ]  # fmt: skip
         for step in steps[-count:]:
-            if step == "restart":
-                lines.append("# restart")
+            if not isinstance(step, Step):
+                lines.append(f"# {step}")
                 continue
             text = step.lines()
             lines += text if step.name != connection or not step.commands else text[1:]
@@ -478,7 +478,9 @@ class Sessions(RandomRun):
 
     def carry_out(self, step):
         self.steps.append(step)
-        if step == "restart":
+        if step == "flush":
+            self.flush()
+        elif step == "restart":
             self.compare_everything()
             self.restart()
             self.compare_everything()
@@ -498,6 +500,8 @@ class Sessions(RandomRun):
             return Step(r.choice(blocked))
         if blocked and draw < 0.08:
             kind = r.choice([[], [b"TIMEOUT"], [b"ERROR"]])
+            # Not by a client in MULTI: a second one in the same EXEC would find the client still waiting in ours.
+            free = [name for name in free if (self.talks.get(name) or Talk()).queue is None] + ["admin"]
             return Step(r.choice(free), [Command([b"CLIENT", b"UNBLOCK", IdOf(r.choice(blocked))] + kind)])
         if blocked and draw < 0.10:
             return Step(r.choice(blocked), self.draw_commands(r.choice(blocked), False))
@@ -638,12 +642,15 @@ class Sessions(RandomRun):
         restart_at = {count * (i + 1) // (self.args.restarts + 1) for i in range(self.args.restarts)}
         for self.step in range(1, count + 1):
             self.carry_out(self.draw_step())
+            if self.cold and self.step % FLUSH_EVERY == 0:
+                self.carry_out("flush")
             if self.step in restart_at:
                 self.carry_out("restart")
             elif self.step % 500 == 0 or self.step == count:
                 self.compare_everything()
             if self.args.progress and self.step % 1000 == 0:
                 print(f"  step {self.step}, {self.commands} commands", flush=True)
+        self.check_cold()
 
     def stop(self):
         self.pair.stop()
@@ -685,7 +692,7 @@ class Sessions(RandomRun):
                 break
             size = size // 2
         for i, step in enumerate(steps):
-            if step == "restart":
+            if not isinstance(step, Step):
                 continue
             for command in list(step.commands):
                 if len(steps[i].commands) > 1:
@@ -707,6 +714,7 @@ def main():
     parser.add_argument("--restarts", type=int, default=0, help="how often ours is killed or ended, and started again")
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds until a side must have come to rest")
     parser.add_argument("--families", help="files of grammar/ to draw from, as in --families hashes,keys")
+    parser.add_argument("--cold", action="store_true", help="ours keeps nothing in RAM: every command reads from disk")
     parser.add_argument("--reduce", action="store_true", help="after a mismatch look for the shortest history")
     parser.add_argument("--progress", action="store_true")
     args = parser.parse_args()

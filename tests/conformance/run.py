@@ -2,6 +2,7 @@
 """Sends the case files to redis-server and to our server, and compares the replies byte for byte.
 
     run.py --server build/release/bin/thermocline-server [--option "--maxmemory 1mb"] [--jobs 2] [name ...]
+    run.py --server ... --cold  ours keeps nothing in RAM: commands wait for the disk
     run.py                      redis-server against itself: tests the case files
 
 Names choose files whose path contains one of them. The exit code is 1 if a reply differed.
@@ -21,16 +22,18 @@ from lib import servers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SETTLE_S = 0.02  # until a command that is not answered yet has surely arrived
+FLUSH_EVERY = 4  # steps, with --cold
 RAW_IDLE_S = 0.06  # @raw: the oracle is taken to have said everything when it was silent for so long
 
 
 class FileRun:
     """Runs one case file on a pair of servers and collects the mismatches."""
 
-    def __init__(self, case, pair, verbose=False):
+    def __init__(self, case, pair, verbose=False, cold=False):
         self.case = case
         self.pair = pair
         self.verbose = verbose
+        self.cold = cold
         self.name = "main"  # the connection in use
         self.passed = 0
         self.failures = []  # texts
@@ -40,12 +43,19 @@ class FileRun:
         try:
             if self.case.fresh:
                 self.fresh()
-            for step in self.case.steps:
+            for number, step in enumerate(self.case.steps):
+                if self.cold and number % FLUSH_EVERY == 0:
+                    self.flush()
                 if not self.run_step(step):
                     break
         except Exception as error:  # a server that went away, or a fault of the runner: the file fails
             self.failures.append(f"{self.case.path}: {type(error).__name__}: {error}")
         self.pair.close_connections()
+
+    def flush(self):
+        control = self.pair.ours.control()
+        self.pair.ours.server.flush(control)
+        control.close()
 
     def fresh(self):
         """Empty databases, new connections."""
@@ -190,6 +200,10 @@ class Runner:
     def __init__(self, args):
         self.args = args
         self.options = servers.split_options(args.option)
+        self.cold = args.cold and args.server is not None and not servers.is_redis(args.server)
+        if self.cold:
+            self.options = servers.COLD_OPTIONS + self.options
+        self.faults = 0
         self.queue = queue.Queue()
         self.lock = threading.Lock()
         self.passed = 0
@@ -209,20 +223,26 @@ class Runner:
                 if case.options:
                     own = self.pair(case.options)
                     self.run_file(case, own)
-                    own.stop()
+                    self.stop(own)
                     continue
                 if pair is None or not pair.alive():
                     if pair is not None:
-                        pair.stop()
+                        self.stop(pair)
                     pair = self.pair()
                 self.run_file(case, pair)
             except servers.StartError as error:
                 self.report(case, 0, [f"{case.path}: {error}"], [])
         if pair is not None:
-            pair.stop()
+            self.stop(pair)
+
+    def stop(self, pair):
+        if self.cold and pair.alive():
+            with self.lock:
+                self.faults += pair.ours.server.faults()
+        pair.stop()
 
     def run_file(self, case, pair):
-        run = FileRun(case, pair, self.args.verbose)
+        run = FileRun(case, pair, self.args.verbose, self.cold)
         run.run()
         self.report(case, run.passed, run.failures, run.log)
 
@@ -247,6 +267,11 @@ class Runner:
         for thread in threads:
             thread.join()
         print(f"{self.passed} passed, {self.failed} failed")
+        if self.cold:
+            print(f"commands waited for the disk {self.faults} times")
+            if self.faults < self.passed // 100:
+                print("the run was not cold: it has tested nothing")
+                return 1
         return 1 if self.failed or not self.passed else 0
 
 
@@ -263,6 +288,7 @@ def main():
     parser.add_argument("--server", help="our server's program; without it redis-server stands in")
     parser.add_argument("--oracle-only", action="store_true", help="redis-server against itself")
     parser.add_argument("--option", action="append", help="option for our server, as in --option='--maxmemory 1mb'")
+    parser.add_argument("--cold", action="store_true", help="ours keeps nothing in RAM: commands wait for the disk")
     parser.add_argument("--cases", default=os.path.join(HERE, "cases"))
     parser.add_argument("--jobs", type=int, default=2, help="files at a time, each with servers of its own")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for one reply")

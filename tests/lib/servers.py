@@ -15,6 +15,10 @@ REDIS_SERVER = shutil.which("redis-server") or "/usr/bin/redis-server"
 # The oracle keeps nothing on disk: it is the model in RAM that ours is compared with.
 ORACLE_OPTIONS = ["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
 
+# With these our server keeps nothing in RAM after the command that used it. What it has written still lies in
+# memtables, where it is found without a look at the disk: only after flush() do commands wait for cold reads.
+COLD_OPTIONS = ["--maxmemory", "1kb", "--rocksdb-block-cache-size", "1kb"]
+
 
 class StartError(Exception):
     """A server did not come up; the text holds the end of its log."""
@@ -157,6 +161,14 @@ class Server:
         with open(f"/proc/{self.process.pid}/stat") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
         return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+    def flush(self, connection):
+        """Has our server write its memtables into tables, as a checkpoint does."""
+        connection.value("SAVE")
+
+    def faults(self):
+        """How often commands of our server have waited for the disk since its start."""
+        return int(self.info("fault_waits") or 0)
 
     def info(self, field, section="everything"):
         """One field of INFO as text, or None."""

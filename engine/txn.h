@@ -128,8 +128,8 @@ class Txn {
 
   /// Tells that the command changed the key. WATCH, notifications and blocked clients listen.
   void Changed(const Object* object, EventClass event_class, const char* name);
-  /// From now on looks for keys that are not there are told, if anybody listens, or not: those of a command that
-  /// only reads are.
+  /// From now on looks for keys that are not there are told, if anybody listens, or not: those of a command
+  /// that only reads are.
   void TellMisses(bool tell) { tell_misses_ = tell; }
   /// Whether there is a key whose time has come, and that nobody has removed yet. Does not remove it. May
   /// unwind.

@@ -23,8 +23,9 @@ void BlockedClients::Unblock(Client& client) {
     if (found->second.empty()) by_key_.erase(found);
   }
   if (client.blocked->deadline_us != 0) deadlines_.erase({client.blocked->deadline_us, &client});
-  client.blocked = nullptr;
+  const std::unique_ptr<Blocked> was = std::move(client.blocked);
   --count_;
+  for (const DbKey& key : was->trying) Changed(key);
 }
 
 void BlockedClients::Changed(const DbKey& key) {

@@ -21,6 +21,9 @@ struct Blocked {
   std::vector<DbKey> keys;    ///< each once; none: it only waits for its time (WAIT)
   uint64_t deadline_us = 0;   ///< monotonic; 0: never
   std::string timeout_reply;  ///< in the protocol of the client
+  /// While its command, woken, reads from disk: the key that woke it, and keys that became ready meanwhile.
+  /// Who came later to one of these keys waits until it is known what this client takes.
+  std::vector<DbKey> trying;
 };
 
 /// Clients in blocking commands: BLPOP and its kin. Each key has a queue, first come first served.
@@ -32,10 +35,11 @@ class BlockedClients {
   /// Those whose wait has an end.
   size_t timed_count() const { return deadlines_.size(); }
   void Block(Client& client, Blocked blocked);
-  /// Takes the client out of all queues.
+  /// Takes the client out of all queues. The keys that it was trying are to be tried by the next in their
+  /// lines.
   void Unblock(Client& client);
 
-  /// The key has changed: its clients are to be tried.
+  /// The key has come into being: its clients are to be tried.
   void Changed(const DbKey& key);
   /// All keys of these databases.
   void DatabasesChanged(int a, int b);

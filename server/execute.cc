@@ -141,6 +141,10 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   ReplyWriter reply(client.output(), client.protocol);
   Wanted wanted;
   ListenToKeys();
+  // One that has read from disk looks at the key that woke it then.
+  const DbKey* tried =
+      client.blocked != nullptr && !client.blocked->trying.empty() ? client.blocked->trying.data() : nullptr;
+  const std::string* ready_key = tried != nullptr ? &tried->key : ready_key_;
   const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
     txn.TellMisses((entry.command->flags & kReadOnly) != 0);
     CommandContext context{.args = args,
@@ -151,7 +155,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
                            .command = *entry.command,
                            .wanted = wanted,
                            .prepared = client.prepared,
-                           .ready_key = ready_key_};
+                           .ready_key = ready_key};
     entry.command->handler(context);
   });
   if (ran == Keyspace::Ran::kWaiting) {

@@ -230,6 +230,8 @@ class Server {
   void RunEffects(Client* client, size_t* reply_from);
   void Push(Client& client, std::string_view message);
   void ServeBlocked();
+  void ServeLine(const DbKey& key, const Client* after);
+  void ContinueLine(Client& client);
   void EndExpiredBlocking();
 
   // Connections (connections.cc).

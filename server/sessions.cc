@@ -145,13 +145,12 @@ bool Server::WatchBroken(Txn& txn, Client& client) const {
 
 namespace {
 
-/// Unless EXEC comes to its end, its client's session is at once what it was before. A cold read unwinds EXEC, and
-/// until it has run again nobody may see half of it: the client is in its old database and hears of no channel
-/// that it has not subscribed to yet.
+/// Unless EXEC comes to its end, its client's session is at once what it was before. A cold read unwinds
+/// EXEC, and until it has run again nobody may see half of it: the client is in its old database and hears of
+/// no channel that it has not subscribed to yet.
 class SessionGuard {
  public:
-  SessionGuard(Client& client, PubSub& pubsub)
-      : client_(client), pubsub_(pubsub), session_(client) {
+  SessionGuard(Client& client, PubSub& pubsub) : client_(client), pubsub_(pubsub), session_(client) {
     const std::vector<Transaction::Queued>& commands = client.transaction->commands();
     const bool subscribes = std::any_of(commands.begin(), commands.end(), [](const auto& queued) {
       return (queued.entry->command->flags & (kPubSub | kInSubscribed)) == (kPubSub | kInSubscribed);
@@ -253,23 +252,50 @@ void Server::ServeBlocked() {
   if (serving_ || pause_mode_ != PauseMode::kNone || keyspace_->stalled()) return;
   serving_ = true;
   clock_us_ = clock_.MonotonicUs();
-  while (const std::optional<DbKey> key = blocked_.TakeReady()) {
-    for (Client* client : blocked_.WaitingFor(*key)) {
-      if (!keyspace_->MayExist(key->db, key->key)) break;
-      // One that is reading from disk is run again when it has read.
-      if (client->blocked == nullptr || client->suspended() || client->close_now) continue;
+  while (const std::optional<DbKey> key = blocked_.TakeReady()) ServeLine(*key, nullptr);
+  serving_ = false;
+}
+
+/// Serves those who wait for the key, or only those behind `after`. Stops at one that has to read from disk:
+/// what it leaves is for the next, and only then.
+void Server::ServeLine(const DbKey& key, const Client* after) {
+  std::vector<Client*> line = blocked_.WaitingFor(key);
+  if (after != nullptr) line.erase(line.begin(), std::find(line.begin(), line.end(), after) + 1);
+  for (Client* client : line) {
+    if (!keyspace_->MayExist(key.db, key.key)) return;
+    if (client->blocked == nullptr || client->close_now) continue;
+    if (!client->suspended()) {
       std::string ignored;
       const CommandTable::Entry* entry = Resolve(client->request(), &ignored);
       AddToTurn(*client);
-      ready_key_ = &key->key;
+      ready_key_ = &key.key;
       const Step step = RunCommand(*client, *entry, client->request(), client->output().size());
       ready_key_ = nullptr;
-      if (step == Step::kWait) continue;
-      client->NextRequest();
-      MakeRunnable(*client);
+      if (step == Step::kDone) {
+        client->NextRequest();
+        MakeRunnable(*client);
+        continue;
+      }
+    }
+    if (client->suspended()) {
+      std::vector<DbKey>& trying = client->blocked->trying;
+      if (std::find(trying.begin(), trying.end(), key) == trying.end()) trying.push_back(key);
+      return;
     }
   }
-  serving_ = false;
+}
+
+/// A blocked client has read from disk, run again, and goes on waiting: the next in line is tried.
+void Server::ContinueLine(Client& client) {
+  const std::vector<DbKey> tried = std::exchange(client.blocked->trying, {});
+  if (tried.empty()) return;
+  if (pause_mode_ == PauseMode::kNone && !keyspace_->stalled()) {
+    clock_us_ = clock_.MonotonicUs();
+    ServeLine(tried[0], &client);
+  } else {
+    blocked_.Changed(tried[0]);
+  }
+  for (size_t i = 1; i < tried.size(); ++i) blocked_.Changed(tried[i]);
 }
 
 void Server::EndBlocking(Client& client, std::string_view reply) {

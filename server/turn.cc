@@ -211,6 +211,7 @@ void Server::ExecuteClient(Client& client) {
       return MakeRunnable(client);
     const Step step = ExecuteRequest(client);
     if (step == Step::kDone) client.NextRequest();
+    if (client.blocked != nullptr && !client.suspended()) ContinueLine(client);
     if (blocked_.has_ready()) ServeBlocked();
     if (step == Step::kWait) return;
   }

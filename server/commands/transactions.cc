@@ -45,7 +45,8 @@ void Watch(CommandContext& c) {
 }
 
 void Unwatch(CommandContext& c) {
-  // In EXEC there is nothing to do: its end forgets the keys, and until then a cold read may make it run again.
+  // In EXEC there is nothing to do: its end forgets the keys, and until then a cold read may make it run
+  // again.
   if (c.client.transaction == nullptr) c.server.watchers().Unwatch(c.client);
   c.reply.Ok();
 }

@@ -31,6 +31,7 @@ bool Keyspace::Housekeeping() {
   for (std::unique_ptr<ObjectRows>& rows : hot_.TakeDropped()) {
     // A reader frees them: nobody else knows them any more.
     readers_.Submit(
+        ReaderPool::Lane::kLong,
         {[rows = std::shared_ptr<ObjectRows>(std::move(rows))]() mutable { rows.reset(); }, [] {}});
   }
   if (reclaiming_) more |= ReclaimSlice();
@@ -114,7 +115,8 @@ void Keyspace::StartSweep() {
   auto job = std::make_shared<Scan>();
   job->from = sweep_from_;
   const uint64_t now = now_ms_;
-  readers_.Submit({[this, job, now] {
+  readers_.Submit(ReaderPool::Lane::kLong,
+                  {[this, job, now] {
                      Store::ScanOptions options;
                      options.fill_cache = false;
                      options.lower = job->from;
@@ -298,14 +300,14 @@ void Keyspace::StartPurge() {
     const size_t n = std::min(kPurgeIdsPerStep, purge_queue_.size());
     job->ids.assign(purge_queue_.begin(), purge_queue_.begin() + static_cast<ptrdiff_t>(n));
     // Rows of an id that nobody has any more do not change: no snapshot is needed.
-    readers_.Submit(
-        {[this, job] { PurgeJob::CollectRows(*store_, *job); }, [this, job] { FinishPurge(*job); }});
+    readers_.Submit(ReaderPool::Lane::kLong, {[this, job] { PurgeJob::CollectRows(*store_, *job); },
+                                              [this, job] { FinishPurge(*job); }});
   } else if (!committed_.dropped.empty() && !state_.dropped.empty() &&
              committed_.dropped.front() == state_.dropped.front()) {  // all its rows are on disk
     job->physical = state_.dropped.front();
     job->next = dropped_next_;
-    readers_.Submit(
-        {[this, job] { PurgeJob::CollectIds(*store_, *job); }, [this, job] { FinishDropped(*job); }});
+    readers_.Submit(ReaderPool::Lane::kLong, {[this, job] { PurgeJob::CollectIds(*store_, *job); },
+                                              [this, job] { FinishDropped(*job); }});
   } else {
     return;
   }

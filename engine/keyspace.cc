@@ -7,6 +7,13 @@
 
 namespace thermocline {
 
+namespace {
+
+// Reads of a turn are handed over together, but the first of many need not wait for the last.
+constexpr size_t kLoadsHeldMax = 64;
+
+}  // namespace
+
 Keyspace::Keyspace(KeyspaceOptions options, const Clock& clock)
     : options_(std::move(options)),
       clock_(clock),
@@ -106,6 +113,7 @@ bool Keyspace::BeginRun(Waiter& waiter, int db) {
     return false;
   }
   error_ = Status();
+  waiter.asked_.clear();
   txn_.Begin(&waiter, db);
   return true;
 }
@@ -128,14 +136,13 @@ Keyspace::Ran Keyspace::EndUnwound(Waiter& waiter) {
     return Ran::kFailed;
   }
   CHECK(waiter.suspended());
-  SubmitLoads();
+  if (unsubmitted_.size() >= kLoadsHeldMax) StartReads();
   ++stats_.commands_rerun;
   return Ran::kWaiting;
 }
 
 void Keyspace::Abandon(Waiter& waiter) {
   if (waiter.pending_ == 0) return;
-  SubmitLoads();
   for (const auto& [raw, load] : loads_) std::erase(load->waiters, &waiter);
   std::erase(commit_waiters_, &waiter);
   waiter.pending_ = 0;
@@ -188,16 +195,17 @@ bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const Snapshot
     ++keep->pins;
     waiter.pins_.push_back(keep);
   }
-  readers_.Submit({[view, job = std::move(job)]() mutable {
-                     job(*view);
-                     view.reset();
-                   },
-                   [this, &waiter] { Wake(&waiter); }});
+  readers_.Submit(ReaderPool::Lane::kLong, {[view, job = std::move(job)]() mutable {
+                                              job(*view);
+                                              view.reset();
+                                            },
+                                            [this, &waiter] { Wake(&waiter); }});
   return true;
 }
 
 void Keyspace::FreeElsewhere(std::string&& buffer) {
   readers_.Submit(
+      ReaderPool::Lane::kLong,
       {[freed = std::make_shared<std::string>(std::move(buffer))]() mutable { freed.reset(); }, [] {}});
 }
 
@@ -210,6 +218,7 @@ void Keyspace::EraseIfUseless(Object* object) {
 // ---- The turn ----
 
 void Keyspace::TakeIn() {
+  StartReads();
   now_ms_ = clock_.WallMs();
   eviction_.SetNow(now_ms_);
   readers_.TakeIn();
@@ -474,8 +483,8 @@ Status Keyspace::MakeCheckpoint(const std::string& path) const {
 Status Keyspace::StartCheckpoint(const std::string& path, std::function<void(const Status&)> done) {
   if (pending() && Commit() != Committed::kYes) return {Code::kBusy, "writes are held up"};
   auto result = std::make_shared<Status>();
-  readers_.Submit({[this, path, result] { *result = MakeCheckpoint(path); },
-                   [result, done = std::move(done)] { done(*result); }});
+  readers_.Submit(ReaderPool::Lane::kLong, {[this, path, result] { *result = MakeCheckpoint(path); },
+                                            [result, done = std::move(done)] { done(*result); }});
   return {};
 }
 

@@ -161,7 +161,10 @@ class Keyspace {
 
   // -- The turn
 
-  /// Takes in what other threads have finished, and the time.
+  /// Hands the reads that commands of the turn wait for to the readers, as few jobs. To be called when the
+  /// turn has run its commands, and before the thread sleeps.
+  void StartReads();
+  /// Takes in what other threads have finished, and the time. Starts reads that are still held.
   void TakeIn();
   /// The one function that writes: everything since the last commit, as one write batch.
   Committed Commit();
@@ -291,10 +294,9 @@ class Keyspace {
   // Loads: reads from disk on behalf of commands (loads.cc).
   Load* StartHeadLoad(Object* object);
   Load* StartRowLoad(Object* object, RowSpace space, std::string_view row_key);
-  Load* StartRangeLoad(std::unique_ptr<Load> load);
+  Load* AddRowLoad(std::unique_ptr<Load> load);
   Load* AddLoad(std::unique_ptr<Load> load);
   void WaitFor(Load* load, Waiter* waiter);
-  void SubmitLoads();
   void Install(Load* load);
   void InstallHead(Load& load);
   void InstallRows(Load& load);
@@ -358,6 +360,7 @@ class Keyspace {
 
   // Waiting.
   std::unordered_map<Load*, std::unique_ptr<Load>> loads_;
+  std::unordered_map<std::string, Load*> row_loads_;  ///< by QuestionOf
   std::vector<Load*> unsubmitted_;
   std::vector<Waiter*> commit_waiters_;
   std::vector<Waiter*> ready_;

@@ -21,10 +21,12 @@ struct Load {
   // The question.
   Kind kind = Kind::kHead;
   Object* object = nullptr;
-  uint64_t object_id = 0;  ///< rows only: of which incarnation of the object
+  uint64_t object_id = 0;  ///< rows only
+  uint64_t tag = 0;  ///< rows only: ObjectRows::load_tag of those that asked; others do not want the answer
   RowSpace space = RowSpace::kFields;
   std::string key;                ///< kHead: metadata key; kRow: row key; kRange: first row key of the range
   std::optional<std::string> to;  ///< kRange: exclusive end; nullopt: the end of the space
+  bool of_many = false;           ///< a command asks for it together with very many others
   bool forward = true;            ///< kRange: from which side it is read
   size_t rows_max = 0;            ///< kRange
 
@@ -37,6 +39,9 @@ struct Load {
 
   std::vector<Waiter*> waiters;
 };
+
+/// What makes two row loads the same question: where the answer to one will do for both.
+std::string QuestionOf(const Load& load);
 
 /// Reads the rows that a range load asks for. Any thread. With `cached_only`, stops where disk would be
 /// needed and returns false there.

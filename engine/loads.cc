@@ -1,6 +1,7 @@
 // Reads from disk on behalf of commands: how they start, and how their answers come into the hot tier.
 
 #include <algorithm>
+#include <map>
 
 #include "engine/keyspace.h"
 #include "engine/load.h"
@@ -9,17 +10,33 @@ namespace thermocline {
 
 namespace {
 
-// A batch of point reads is split so that several readers share it.
-constexpr size_t kHeadsPerJob = 16;
+// Point reads go to the readers in jobs of so many: few, so that several readers share what one turn asks
+// for; but not one by one, since waking a thread costs as much as a read of a block that the system has in
+// memory.
+constexpr size_t kPointsPerJobMin = 4;
+constexpr size_t kPointsPerJobMax = 64;
+// What a command reads beyond so many points does not stand in the way of other commands' reads.
+constexpr size_t kManyPoints = 64;
 
-void ReadHeads(const Store& store, const std::vector<Load*>& loads) {
+/// Reads heads, or rows of one family.
+void ReadPoints(const Store& store, const std::vector<Load*>& loads) {
+  const bool heads = loads.front()->kind == Load::Kind::kHead;
+  std::vector<std::string> row_keys;
   std::vector<std::string_view> keys;
+  row_keys.reserve(loads.size());
   keys.reserve(loads.size());
-  for (const Load* load : loads) keys.push_back(load->key);
+  for (const Load* load : loads) {
+    if (heads) {
+      keys.push_back(load->key);
+    } else {
+      format::AppendRowKey(row_keys.emplace_back(), load->object_id, load->key);
+      keys.push_back(row_keys.back());
+    }
+  }
   std::vector<rocksdb::PinnableSlice> values;
   std::vector<Store::Found> found;
   std::vector<Status> why;
-  store.MultiGet(Family::kMetadata, keys, &values, &found, &why);
+  store.MultiGet(heads ? Family::kMetadata : FamilyOf(loads.front()->space), keys, &values, &found, &why);
   for (size_t i = 0; i < loads.size(); ++i) {
     loads[i]->found = found[i];
     loads[i]->value = std::move(values[i]);
@@ -27,13 +44,22 @@ void ReadHeads(const Store& store, const std::vector<Load*>& loads) {
   }
 }
 
-void ReadRow(const Store& store, Load& load) {
-  std::string key;
-  format::AppendRowKey(key, load.object_id, load.key);
-  load.found = store.Get(FamilyOf(load.space), key, &load.value, &load.error);
-}
-
 }  // namespace
+
+std::string QuestionOf(const Load& load) {
+  std::string name;
+  name += static_cast<char>(load.kind);
+  name += static_cast<char>(load.space);
+  AppendBig64(name, load.object_id);
+  if (load.kind == Load::Kind::kRange) {
+    name += load.forward ? 'f' : 'b';
+    name += load.to.has_value() ? 't' : 'e';
+    AppendBig64(name, load.key.size());
+  }
+  name += load.key;
+  if (load.to.has_value()) name += *load.to;
+  return name;
+}
 
 bool ReadRange(const Store& store, Load& load, bool cached_only) {
   Store::ScanOptions options;
@@ -97,32 +123,30 @@ Load* Keyspace::StartHeadLoad(Object* object) {
 }
 
 Load* Keyspace::StartRowLoad(Object* object, RowSpace space, std::string_view row_key) {
-  for (Load* load : object->rows->loads) {
-    if (load->kind == Load::Kind::kRow && load->space == space && load->key == row_key) return load;
-  }
   auto load = std::make_unique<Load>();
   load->kind = Load::Kind::kRow;
   load->object = object;
   load->object_id = object->rows->id;
   load->space = space;
   load->key = row_key;
-  object->rows->loads.push_back(load.get());
-  return AddLoad(std::move(load));
+  return AddRowLoad(std::move(load));
 }
 
-Load* Keyspace::StartRangeLoad(std::unique_ptr<Load> load) {
-  for (Load* other : load->object->rows->loads) {
-    if (other->kind == Load::Kind::kRange && other->space == load->space && other->forward == load->forward &&
-        other->key == load->key && other->to == load->to && other->rows_max >= load->rows_max) {
-      return other;
-    }
-  }
-  load->object->rows->loads.push_back(load.get());
+/// Or the one under way that asks for the same.
+Load* Keyspace::AddRowLoad(std::unique_ptr<Load> load) {
+  ObjectRows& rows = *load->object->rows;
+  if (rows.load_tag == 0) rows.load_tag = NewVersion();
+  load->tag = rows.load_tag;
+  Load*& known = row_loads_[QuestionOf(*load)];
+  if (known != nullptr && known->tag == load->tag && known->rows_max >= load->rows_max) return known;
+  known = load.get();
+  ++rows.loads;
   return AddLoad(std::move(load));
 }
 
 Load* Keyspace::AddLoad(std::unique_ptr<Load> load) {
   Load* raw = load.get();
+  ++stats_.faults;
   ++raw->object->pins;
   unsubmitted_.push_back(raw);
   loads_.emplace(raw, std::move(load));
@@ -130,39 +154,47 @@ Load* Keyspace::AddLoad(std::unique_ptr<Load> load) {
 }
 
 void Keyspace::WaitFor(Load* load, Waiter* waiter) {
-  if (std::find(load->waiters.begin(), load->waiters.end(), waiter) != load->waiters.end()) return;
+  // Only the run under way adds waiters, so that it finds itself at the end.
+  if (!load->waiters.empty() && load->waiters.back() == waiter) return;
   load->waiters.push_back(waiter);
+  waiter->asked_.push_back(load);
   ++waiter->pending_;
+  if (waiter->asked_.size() > kManyPoints) load->of_many = true;
 }
 
-void Keyspace::SubmitLoads() {
-  std::vector<Load*> heads;
-  const auto submit_heads = [&] {
-    if (heads.empty()) return;
-    readers_.Submit({[this, heads] { ReadHeads(*store_, heads); },
-                     [this, heads] {
-                       for (Load* load : heads) Install(load);
-                     }});
-    heads.clear();
+void Keyspace::StartReads() {
+  if (unsubmitted_.empty()) return;
+  const auto submit = [this](std::vector<Load*> loads, ReaderPool::Lane lane) {
+    readers_.Submit(lane, {[this, loads] {
+                             if (loads.front()->kind == Load::Kind::kRange) {
+                               ReadRange(*store_, *loads.front(), /*cached_only=*/false);
+                             } else {
+                               ReadPoints(*store_, loads);
+                             }
+                           },
+                           [this, loads] {
+                             for (Load* load : loads) Install(load);
+                           }});
   };
+  std::map<std::pair<ReaderPool::Lane, Family>, std::vector<Load*>> points;
   for (Load* load : unsubmitted_) {
-    ++stats_.faults;
+    const ReaderPool::Lane lane = load->of_many ? ReaderPool::Lane::kLong : ReaderPool::Lane::kShort;
     switch (load->kind) {
-      case Load::Kind::kHead:
-        heads.push_back(load);
-        if (heads.size() == kHeadsPerJob) submit_heads();
-        break;
-      case Load::Kind::kRow:
-        readers_.Submit({[this, load] { ReadRow(*store_, *load); }, [this, load] { Install(load); }});
-        break;
-      case Load::Kind::kRange:
-        readers_.Submit({[this, load] { ReadRange(*store_, *load, /*cached_only=*/false); },
-                         [this, load] { Install(load); }});
-        break;
+      case Load::Kind::kHead: points[{lane, Family::kMetadata}].push_back(load); break;
+      case Load::Kind::kRow: points[{lane, FamilyOf(load->space)}].push_back(load); break;
+      case Load::Kind::kRange: submit({load}, ReaderPool::Lane::kLong); break;
     }
   }
-  submit_heads();
   unsubmitted_.clear();
+  for (const auto& [where, loads] : points) {
+    const size_t share = (loads.size() + readers_.threads() - 1) / readers_.threads();
+    const size_t step = std::clamp(share, kPointsPerJobMin, kPointsPerJobMax);
+    for (size_t i = 0; i < loads.size(); i += step) {
+      const size_t end = std::min(loads.size(), i + step);
+      submit({loads.begin() + static_cast<ptrdiff_t>(i), loads.begin() + static_cast<ptrdiff_t>(end)},
+             where.first);
+    }
+  }
 }
 
 void Keyspace::Install(Load* load) {
@@ -196,13 +228,13 @@ void Keyspace::InstallHead(Load& load) {
 }
 
 void Keyspace::InstallRows(Load& load) {
+  const auto mine = row_loads_.find(QuestionOf(load));
+  if (mine != row_loads_.end() && mine->second == &load) row_loads_.erase(mine);
   Object* object = load.object;
   // The object may have been deleted, replaced or dropped from RAM meanwhile; then nobody wants these rows.
-  if (!object->live() || !object->has_rows || object->rows->id != load.object_id) return;
+  if (!object->live() || !object->has_rows || object->rows->load_tag != load.tag) return;
   ObjectRows& rows = *object->rows;
-  const auto mine = std::find(rows.loads.begin(), rows.loads.end(), &load);
-  if (mine == rows.loads.end()) return;
-  rows.loads.erase(mine);
+  --rows.loads;
   if (load.found == Store::Found::kError) return;
   RowTree& tree = rows.tree(load.space);
   if (load.kind == Load::Kind::kRange) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
 #include "encoding/format.h"
 #include "engine/row_tree.h"
@@ -28,7 +27,8 @@ struct ObjectRows {
   bool lingering = false;
   uint32_t linger_round = 0;   ///< how often rows were left over since the object is in RAM
   uint64_t version = 0;        ///< never the same again once a command has written to the object
-  std::vector<Load*> loads;    ///< row reads under way; while there are any, dummies must stay
+  uint64_t load_tag = 0;       ///< of the reads under way for these rows; 0: there were none yet
+  uint32_t loads = 0;          ///< such reads; while there are any, dummies must stay
   size_t accounted_bytes = 0;  ///< what the hot tier's account holds for the rows
 
   RowTree& tree(RowSpace space) { return space == RowSpace::kFields ? fields : scores; }

@@ -1,8 +1,12 @@
 #include "engine/reader_pool.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace thermocline {
 
-ReaderPool::ReaderPool(int threads, std::function<void()> wake) : wake_(std::move(wake)) {
+ReaderPool::ReaderPool(int threads, std::function<void()> wake)
+    : wake_(std::move(wake)), long_max_(std::max(1, threads / 2)) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
@@ -19,10 +23,10 @@ void ReaderPool::Stop() {
   }
 }
 
-void ReaderPool::Submit(Job job) {
+void ReaderPool::Submit(Lane lane, Job job) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(job));
+    (lane == Lane::kShort ? short_ : long_).push_back(std::move(job));
   }
   condition_.notify_one();
 }
@@ -50,16 +54,26 @@ void ReaderPool::TakeIn() {
   for (const std::function<void()>& finish : finished) finish();
 }
 
+/// REQUIRES: mutex_ is held, and there is a job that may run.
+ReaderPool::Job ReaderPool::TakeNext(bool* is_long) {
+  *is_long = LongMayRun() && (short_.empty() || ++taken_ % 4 == 0);
+  std::deque<Job>& queue = *is_long ? long_ : short_;
+  Job job = std::move(queue.front());
+  queue.pop_front();
+  return job;
+}
+
 void ReaderPool::Work() {
   for (;;) {
     Job job;
+    bool is_long;
     {
       std::unique_lock lock(mutex_);
-      condition_.wait(lock, [this] { return stopping_ || (!queue_.empty() && !paused_); });
+      condition_.wait(lock, [this] { return stopping_ || (!paused_ && (!short_.empty() || LongMayRun())); });
       if (stopping_) return;
       ++running_;
-      job = std::move(queue_.front());
-      queue_.pop_front();
+      job = TakeNext(&is_long);
+      long_running_ += is_long ? 1 : 0;
     }
     job.read();
     bool first;
@@ -68,6 +82,7 @@ void ReaderPool::Work() {
       first = finished_.empty();
       finished_.push_back(std::move(job.finish));
       if (--running_ == 0) idle_.notify_all();
+      long_running_ -= is_long ? 1 : 0;
     }
     if (first) wake_();
   }

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -10,10 +12,15 @@
 namespace thermocline {
 
 /// Threads that do blocking reads for the keyspace thread. A job has two halves: `read` runs on a reader
-/// thread, `finish` on the keyspace thread, when it takes the finished jobs. The queue holds at most one job
-/// per suspended command and a few of the background's own, so it is bounded by `maxclients`.
+/// thread, `finish` on the keyspace thread, when it takes the finished jobs. A command that waits keeps its
+/// client from sending more, so that the queue is bounded by what `maxclients` commands ask for.
+///
+/// Short jobs are a few point reads that a client waits for; long ones are all else: ranges, snapshots, the
+/// reads of a command that wants thousands of rows, the background's own. Long jobs get half of the threads
+/// at most, and every fourth turn of a thread that could do either: neither kind can starve the other.
 class ReaderPool {
  public:
+  enum class Lane : uint8_t { kShort, kLong };
   struct Job {
     std::function<void()> read;
     std::function<void()> finish;
@@ -25,7 +32,8 @@ class ReaderPool {
   ~ReaderPool();
 
   /// Any thread.
-  void Submit(Job job);
+  void Submit(Lane lane, Job job);
+  size_t threads() const { return threads_.size(); }
   /// Runs `finish` of the jobs that are done. Keyspace thread.
   void TakeIn();
   void Stop();
@@ -35,11 +43,17 @@ class ReaderPool {
 
  private:
   void Work();
+  bool LongMayRun() const { return !long_.empty() && long_running_ < long_max_; }
+  Job TakeNext(bool* is_long);
 
   const std::function<void()> wake_;
   std::mutex mutex_;
   std::condition_variable condition_;
-  std::deque<Job> queue_;                        ///< under mutex_
+  const int long_max_;                           ///< long jobs at one time
+  std::deque<Job> short_;                        ///< under mutex_
+  std::deque<Job> long_;                         ///< under mutex_
+  int long_running_ = 0;                         ///< under mutex_
+  uint32_t taken_ = 0;                           ///< under mutex_
   std::vector<std::function<void()>> finished_;  ///< under mutex_
   bool stopping_ = false;                        ///< under mutex_
   bool paused_ = false;                          ///< under mutex_

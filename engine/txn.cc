@@ -38,10 +38,7 @@ void Txn::Begin(Waiter* waiter, int db) {
   ++keyspace_.mark_;
 }
 
-void Txn::Suspend() {
-  keyspace_.SubmitLoads();
-  throw Unwind{};
-}
+void Txn::Suspend() { throw Unwind{}; }
 
 rocksdb::WriteBatch& Txn::batch() {
   // Rows may reach the batch before the command is over; the save point lets them be taken back.
@@ -227,9 +224,9 @@ void Txn::StartLoading(std::span<const std::string_view> keys) {
 
 /// Notes which rows of `object`, about to be dropped from RAM, the command waits for.
 void Txn::RememberLateRows(const Object* object) {
-  if (!object->live() || !object->has_rows || waiter_->pending_ == 0) return;
-  for (const Load* load : object->rows->loads) {
-    if (std::find(load->waiters.begin(), load->waiters.end(), waiter_) == load->waiters.end()) continue;
+  if (!object->live() || !object->has_rows || object->rows->loads == 0) return;
+  for (const Load* load : waiter_->asked_) {
+    if (load->object != object || load->kind == Load::Kind::kHead) continue;
     waiter_->late_.push_back({object->db, std::string(object->key()), load->space,
                               load->kind == Load::Kind::kRange, load->forward, load->key, load->to,
                               load->rows_max});
@@ -486,7 +483,10 @@ void Txn::Move(Object* from, Object* to) {
   keyspace_.hot_.BecomeAbsent(to);
   TellNew(to);
   // Reads under way belong to the object that was asked for: their answers come to nothing.
-  if (from->has_rows) from->rows->loads.clear();
+  if (from->has_rows) {
+    from->rows->load_tag = 0;
+    from->rows->loads = 0;
+  }
   // The rows hang on the object id, so that they stay where they are.
   Keyspace::DbCounts& counts = keyspace_.counts(from->db);
   --counts.keys;

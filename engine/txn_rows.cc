@@ -11,6 +11,9 @@ namespace thermocline {
 
 namespace {
 
+// A command that has to wait for so many rows asks the disk for the others too, without a look into the
+// caches.
+constexpr size_t kAskedCachesMax = 16;
 // A scan that meets unknown rows loads at least this many at a time, and never more than the other number.
 constexpr size_t kScanRowsMin = 128;
 constexpr size_t kScanRowsMax = 16 << 10;
@@ -85,7 +88,7 @@ void Txn::SpreadOrPack(Object* object) {
   // Half the limit, so that a collection at the edge does not go back and forth. Rows that are being read are
   // needed under their id.
   if (rows.id != 0 && bytes < kPackedBytesMax / 2 && rows.fields.complete() && rows.scores.complete() &&
-      rows.loads.empty() && !rows.lingering) {
+      rows.loads == 0 && !rows.lingering) {
     PurgeLater(rows);
     TouchHead(object);
     rows.id = 0;
@@ -140,12 +143,17 @@ bool Txn::LoadRow(Object* object, RowSpace space, std::string_view row_key) {
 }
 
 void Txn::PrefetchRows(Object* object, RowSpace space, std::span<const std::string_view> row_keys) {
-  bool suspend = false;
+  size_t waits = 0;
   for (const std::string_view row_key : row_keys) {
     if (object->rows->tree(space).Find(row_key).knowledge != RowTree::Knowledge::kUnknown) continue;
-    if (!LoadRow(object, space, row_key)) suspend = true;
+    if (waits >= kAskedCachesMax) {
+      // The command waits anyhow, so this thread need not search RocksDB's caches for thousands of rows.
+      keyspace_.WaitFor(keyspace_.StartRowLoad(object, space, row_key), waiter_);
+    } else if (!LoadRow(object, space, row_key)) {
+      ++waits;
+    }
   }
-  if (suspend) Suspend();
+  if (waits > 0) Suspend();
 }
 
 void Txn::Put(Object* object, RowSpace space, std::string_view row_key, std::string_view value) {
@@ -268,7 +276,7 @@ void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optiona
     return;
   }
   load->rows_max = rows;
-  k.WaitFor(k.StartRangeLoad(std::move(load)), waiter_);
+  k.WaitFor(k.AddRowLoad(std::move(load)), waiter_);
   Suspend();
 }
 

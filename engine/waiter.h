@@ -38,6 +38,7 @@ class Waiter {
   friend class Keyspace;
   friend class Txn;
   int pending_ = 0;             ///< things it waits for
+  std::vector<Load*> asked_;    ///< reads that this run of the command waits for; valid until it is unwound
   Status error_;                ///< what the disk answered instead of a row
   std::vector<Object*> pins_;   ///< objects that stay in RAM until the command has run
   std::vector<LateRows> late_;  ///< to be brought in before it runs again

@@ -61,8 +61,11 @@ void PubSub::Restore(Client& client, const Subscriptions& before) {
 }
 
 size_t PubSub::Receivers(std::string_view channel, bool shard) const {
-  size_t count = 0;
-  Publish(channel, shard, [&](Client&, const std::string*) { ++count; });
+  size_t count = Subscribers(shard, channel);
+  if (shard) return count;
+  for (const auto& [pattern, clients] : patterns_) {
+    if (GlobMatch(pattern, channel)) count += clients.size();
+  }
   return count;
 }
 

@@ -228,6 +228,7 @@ class Server {
   void DispatchKeyEvents();
   void Notify(const KeyEvent& event);
   void RunEffects(Client* client, size_t* reply_from);
+  void Deliver(std::string_view channel, std::string_view message, bool shard);
   void Push(Client& client, std::string_view message);
   void ServeBlocked();
   void ServeLine(const DbKey& key, const Client* after);

@@ -38,13 +38,8 @@ void Server::Notify(const KeyEvent& event) {
   const uint32_t wanted = options().notify_keyspace_events;
   if ((wanted & NotifyFlagOf(event.event_class)) == 0) return;
   const std::string at = std::to_string(event.db) + "__:";
-  const auto publish = [this](const std::string& channel, std::string_view message) {
-    pubsub_.Publish(channel, /*shard=*/false, [&](Client& to, const std::string* pattern) {
-      Push(to, PubSubMessage(to.protocol, channel, message, pattern, /*shard=*/false));
-    });
-  };
-  if ((wanted & kNotifyKeyspace) != 0) publish("__keyspace@" + at + event.key, event.name);
-  if ((wanted & kNotifyKeyevent) != 0) publish("__keyevent@" + at + event.name, event.key);
+  if ((wanted & kNotifyKeyspace) != 0) Deliver("__keyspace@" + at + event.key, event.name, /*shard=*/false);
+  if ((wanted & kNotifyKeyevent) != 0) Deliver("__keyevent@" + at + event.name, event.key, /*shard=*/false);
 }
 
 void Server::DatabasesWillChange(Txn& txn, int a, int b) {
@@ -77,13 +72,25 @@ void Server::DatabasesWillChange(Txn& txn, int a, int b) {
 
 // ---- Messages ----
 
-size_t Server::PublishMessage(std::string_view channel, std::string_view message, bool shard) {
-  AfterRun([this, channel = std::string(channel), message = std::string(message), shard] {
-    pubsub_.Publish(channel, shard, [&](Client& to, const std::string* pattern) {
-      Push(to, PubSubMessage(to.protocol, channel, message, pattern, shard));
-    });
+/// A message to all who listen to the channel. It is put into words once for all those who read the same
+/// protocol.
+void Server::Deliver(std::string_view channel, std::string_view message, bool shard) {
+  std::string words[2];
+  pubsub_.Publish(channel, shard, [&](Client& to, const std::string* pattern) {
+    if (pattern != nullptr) return Push(to, PubSubMessage(to.protocol, channel, message, pattern, shard));
+    std::string& text = words[to.protocol >= 3];
+    if (text.empty()) text = PubSubMessage(to.protocol, channel, message, nullptr, shard);
+    Push(to, text);
   });
-  return pubsub_.Receivers(channel, shard);
+}
+
+size_t Server::PublishMessage(std::string_view channel, std::string_view message, bool shard) {
+  const size_t receivers = pubsub_.Receivers(channel, shard);
+  if (receivers == 0) return 0;
+  AfterRun([this, channel = std::string(channel), message = std::string(message), shard] {
+    Deliver(channel, message, shard);
+  });
+  return receivers;
 }
 
 /// Appends a message to what the client gets with this turn. A client's own message comes before the reply of

@@ -106,12 +106,14 @@ void Server::Turn() {
   }
   ReadClients();
   ExecuteClients();
+  keyspace_->StartReads();
   CommitAndPublish();
   CloseDoomed();
   ListenToKeys();
   housekeeping_ = keyspace_->Housekeeping();
   RunEffects(nullptr, nullptr);  // what has expired
   if (blocked_.has_ready()) ServeBlocked();
+  keyspace_->StartReads();
   for (std::string& buffer : buffers_.TakeLarge()) keyspace_->FreeElsewhere(std::move(buffer));
 }
 

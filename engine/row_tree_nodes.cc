@@ -670,14 +670,37 @@ void RowTree::RemoveEntry(Path& path) {
 }
 
 /// Removes the path's leaf with all its entries. REQUIRES that none has a gap before it. Returns its rows.
+namespace {
+
+/// For who goes through leaves one after the other and looks at their headers and slots.
+void PrefetchNextLeaves(const Inner* parent, int index) {
+  if (index + 2 < parent->n) __builtin_prefetch(parent->children()[index + 2]);
+  if (index + 1 >= parent->n) return;
+  const auto* leaf = static_cast<const Leaf*>(parent->children()[index + 1]);
+  const char* slots_end = leaf->base() + leaf->capacity;
+  __builtin_prefetch(slots_end - 1);
+  __builtin_prefetch(slots_end - 65);
+}
+
+}  // namespace
+
 uint64_t RowTree::RemoveLeaf(Path& path) {
   Leaf* leaf = path.leaf;
   const int rows = leaf->rows();
-  for (int i = 0; i < leaf->entries; ++i) {
-    if (leaf->kind(i) == Kind::kRow) data_bytes_ -= leaf->key(i).size() + leaf->value(i).size();
+  // Mostly the header and the slots tell enough, and the rows, which are many more cache lines, are not
+  // looked at.
+  bool inside = leaf->dummies == 0;
+  for (int i = 0; inside && i < leaf->entries; ++i) inside = (leaf->slot(i) & (kKeyOut | kValueOut)) == 0;
+  if (inside) {
+    data_bytes_ -= leaf->used - sizeof(Leaf) - leaf->garbage - 2u * leaf->entries;
+  } else {
+    for (int i = 0; i < leaf->entries; ++i) {
+      if (leaf->kind(i) == Kind::kRow) data_bytes_ -= leaf->key(i).size() + leaf->value(i).size();
+    }
+    FreeBlobs(leaf);
   }
+  if (path.height > 0) PrefetchNextLeaves(path.node[path.height - 1], path.index[path.height - 1]);
   AddToCounts(path, -rows);
-  FreeBlobs(leaf);
   Free(leaf);
   RemoveChild(path);
   return static_cast<uint64_t>(rows);

@@ -137,6 +137,7 @@ class Client final : public Waiter, public Session {
   void BeginTurn() { turn_mark_ = output_.size(); }
   uint32_t turn_replies = 0;  ///< commands that have replied in this turn
   bool in_turn = false;       ///< it is in the server's list of clients with replies to publish
+  bool woken = false;         ///< some of them end a wait in a blocking command
   bool held = false;          ///< its replies wait for a stalled commit
   bool runnable = false;      ///< it is in the server's list of clients with requests
   /// Puts an error in the place of each reply of the turn.

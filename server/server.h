@@ -279,6 +279,7 @@ class Server {
   std::vector<Client*> doomed_;        ///< to be closed at the end of the turn
   std::vector<Client*> paused_;
   std::vector<Waiter*> ready_waiters_;
+  bool woken_ = false;  ///< there is such a client in turn_clients_
   bool housekeeping_ = false;
   uint64_t turn_us_ = 0;  ///< monotonic time at which the turn began
   /// Monotonic time as it was last read, which is when the last command ended: the next one began then. So a

@@ -279,6 +279,7 @@ void Server::ServeLine(const DbKey& key, const Client* after) {
       const Step step = RunCommand(*client, *entry, client->request(), client->output().size());
       ready_key_ = nullptr;
       if (step == Step::kDone) {
+        client->woken = woken_ = true;
         client->NextRequest();
         MakeRunnable(*client);
         continue;

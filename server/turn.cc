@@ -46,7 +46,7 @@ int Server::Run() {
     }
     network_->woken.store(false);
     turn_us_ = clock_us_ = clock_.MonotonicUs();
-    if (idle || turn_us_ - network_->last_poll_us > kAsioPollUs) {
+    if (turn_us_ - network_->last_poll_us > kAsioPollUs) {
       network_->last_poll_us = turn_us_;
       network_->io.poll();
     }
@@ -264,8 +264,14 @@ void Server::FailTurn(std::vector<Client*>& clients) {
 void Server::Publish(std::vector<Client*>& clients) {
   std::vector<Client*> publish;
   publish.swap(clients);
+  // Whoever has waited hears of it before those who only get their reply: Redis's order, and each send costs
+  // the next.
+  if (std::exchange(woken_, false)) {
+    std::stable_partition(publish.begin(), publish.end(), [](const Client* client) { return client->woken; });
+  }
   for (Client* client : publish) {
     client->in_turn = false;
+    client->woken = false;
     if (client->held) {
       client->held = false;
       MakeRunnable(*client);

@@ -184,12 +184,18 @@ void Keyspace::SuspendWriter(Waiter& waiter) {
   ++waiter.pending_;
 }
 
-bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const SnapshotView&)> job, Object* keep) {
+/// All that was executed so far. nullptr: it cannot be committed now, and the waiter waits until it is.
+std::shared_ptr<SnapshotView> Keyspace::ViewFor(Waiter& waiter, int db) {
   if (stalled_ || (pending() && CommitBatch(/*wait_for_stall=*/false) == Committed::kStalled)) {
     SuspendWriter(waiter);
-    return false;
+    return nullptr;
   }
-  auto view = std::make_shared<SnapshotView>(*store_, store_->TakeSnapshot(), Physical(db), now_ms_);
+  return std::make_shared<SnapshotView>(*store_, store_->TakeSnapshot(), Physical(db), now_ms_);
+}
+
+bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const SnapshotView&)> job, Object* keep) {
+  std::shared_ptr<SnapshotView> view = ViewFor(waiter, db);
+  if (view == nullptr) return false;
   ++waiter.pending_;
   if (keep != nullptr) {
     ++keep->pins;
@@ -201,6 +207,35 @@ bool Keyspace::Offload(Waiter& waiter, int db, std::function<void(const Snapshot
                                             },
                                             [this, &waiter] { Wake(&waiter); }});
   return true;
+}
+
+struct Keyspace::Pieces {
+  std::shared_ptr<SnapshotView> view;
+  std::function<bool(const SnapshotView&)> read;
+  std::function<void()> ready;
+};
+
+bool Keyspace::OffloadPieces(Waiter& waiter, int db, std::function<bool(const SnapshotView&)> read,
+                             std::function<void()> ready) {
+  std::shared_ptr<SnapshotView> view = ViewFor(waiter, db);
+  if (view == nullptr) return false;
+  ++waiter.pending_;
+  pieces_[&waiter] = std::make_shared<Pieces>(Pieces{std::move(view), std::move(read), std::move(ready)});
+  NextPiece(waiter);
+  return true;
+}
+
+void Keyspace::NextPiece(Waiter& waiter) {
+  const std::shared_ptr<Pieces> pieces = pieces_.at(&waiter);
+  auto more = std::make_shared<bool>();
+  readers_.Submit(ReaderPool::Lane::kLong,
+                  {[pieces, more] { *more = pieces->read(*pieces->view); },
+                   [this, &waiter, pieces, more] { *more ? pieces->ready() : EndPieces(waiter); }});
+}
+
+void Keyspace::EndPieces(Waiter& waiter) {
+  pieces_.erase(&waiter);
+  Wake(&waiter);
 }
 
 void Keyspace::FreeElsewhere(std::string&& buffer) {

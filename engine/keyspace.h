@@ -151,6 +151,15 @@ class Keyspace {
   bool Offload(Waiter& waiter, int db, std::function<void(const class SnapshotView&)> job,
                Object* keep = nullptr);
 
+  /// The same for a long read in pieces: `read` is called on a reader thread for each of them and gives false
+  /// with the last, when the waiter's command is to run again. After every other one `ready` is called on the
+  /// keyspace thread; from then on NextPiece has the next one read, at any time. EndPieces: no more are
+  /// wanted.
+  bool OffloadPieces(Waiter& waiter, int db, std::function<bool(const class SnapshotView&)> read,
+                     std::function<void()> ready);
+  void NextPiece(Waiter& waiter);
+  void EndPieces(Waiter& waiter);
+
   /// Frees a large buffer on a reader thread.
   void FreeElsewhere(std::string&& buffer);
 
@@ -240,6 +249,7 @@ class Keyspace {
  private:
   friend class Txn;
   struct PurgeJob;
+  struct Pieces;
   class Sweeper final : public Waiter {};  ///< on whose behalf background work reads
   struct DbCounts {
     uint64_t keys = 0;
@@ -258,6 +268,7 @@ class Keyspace {
   void Unpin(Waiter& waiter);
   void Wake(Waiter* waiter);
   void Abandon(Waiter& waiter);
+  std::shared_ptr<class SnapshotView> ViewFor(Waiter& waiter, int db);
   void Access(Object* object) { eviction_.OnAccess(object, eviction_.lfu() ? random_() : 0); }
 
   Committed CommitBatch(bool wait_for_stall);
@@ -362,6 +373,7 @@ class Keyspace {
   std::unordered_map<Load*, std::unique_ptr<Load>> loads_;
   std::unordered_map<std::string, Load*> row_loads_;  ///< by QuestionOf
   std::vector<Load*> unsubmitted_;
+  std::unordered_map<Waiter*, std::shared_ptr<Pieces>> pieces_;
   std::vector<Waiter*> commit_waiters_;
   std::vector<Waiter*> ready_;
 

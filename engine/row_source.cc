@@ -54,4 +54,44 @@ Result<bool> RowSource::Has(const SnapshotView& view, std::string_view key) cons
   return found;
 }
 
+Result<uint64_t> RowStream::Count(const SnapshotView& view) const {
+  if (rows_.rows_max == 0) return 0;
+  uint64_t seen = 0;
+  const uint64_t most = rows_.rows_max + std::min(rows_.skip, ~rows_.rows_max);
+  const Status status = view.ForEachRow(rows_.object_id, rows_.space, rows_.from, rows_.to, rows_.forward,
+                                        [&](std::string_view, std::string_view) { return ++seen < most; });
+  if (!status.ok()) return status;
+  return seen - std::min(seen, rows_.skip);
+}
+
+Status RowStream::Next(const SnapshotView& view, const RowVisitor& visit) {
+  bool stopped = visited_ == rows_.rows_max;
+  std::string last;
+  const auto step = [&](std::string_view key, std::string_view value) {
+    if (rows_.skip > 0) {
+      --rows_.skip;
+      return true;
+    }
+    const bool more = visit(key, value);
+    ended_ = ++visited_ == rows_.rows_max;
+    if (more && !ended_) return true;
+    stopped = true;
+    last = key;
+    return false;
+  };
+  if (!stopped) {
+    const Status status =
+        view.ForEachRow(rows_.object_id, rows_.space, rows_.from, rows_.to, rows_.forward, step);
+    if (!status.ok()) return status;
+  }
+  if (!stopped || ended_) {
+    ended_ = true;
+  } else if (rows_.forward) {
+    rows_.from = last + '\0';
+  } else {
+    rows_.to = last;
+  }
+  return {};
+}
+
 }  // namespace thermocline

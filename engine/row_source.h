@@ -40,4 +40,34 @@ class RowSource {
   std::vector<std::pair<std::string, std::string>> packed_;
 };
 
+/// Where rows of one space of a spread collection lie.
+struct RowsOfSpace {
+  uint64_t object_id = 0;
+  RowSpace space = RowSpace::kFields;
+  std::string from;               ///< row key, inclusive
+  std::optional<std::string> to;  ///< exclusive; nullopt: to the end of the space
+  bool forward = true;            ///< in key order, or in reverse order
+  uint64_t skip = 0;              ///< so many of them are passed over first
+  uint64_t rows_max = ~uint64_t{0};
+};
+
+/// Reads rows in pieces, of which each is a read of its own: between them nothing is held but a key. All on
+/// the same snapshot, one after the other, on any thread.
+class RowStream {
+ public:
+  explicit RowStream(RowsOfSpace rows) : rows_(std::move(rows)) {}
+
+  /// How many rows there are to visit: reads them all. REQUIRES: none has been visited.
+  Result<uint64_t> Count(const SnapshotView& view) const;
+  /// Goes on where it stopped last. `visit` gives false: that was the last row of this piece.
+  Status Next(const SnapshotView& view, const RowVisitor& visit);
+  bool ended() const { return ended_; }
+  uint64_t visited() const { return visited_; }
+
+ private:
+  RowsOfSpace rows_;
+  uint64_t visited_ = 0;
+  bool ended_ = false;
+};
+
 }  // namespace thermocline

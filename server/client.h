@@ -64,6 +64,16 @@ class InputBuffer {
   size_t begin_ = 0, end_ = 0, capacity_ = 0;
 };
 
+/// A reply that is read and sent in pieces (streaming.cc).
+struct ReplyStream {
+  std::string piece;         ///< belongs to the reader thread while it reads
+  Status status;             ///< likewise
+  bool begun = false;        ///< part of the reply is in the output, or sent
+  bool waits = false;        ///< a piece was handed over; the next is read once the client has taken it
+  uint64_t progress_us = 0;  ///< when it began to wait, monotonic
+  std::string behind;        ///< messages to the client, which come after the reply
+};
+
 /// One connection: its socket, its session, its requests and its replies. Three stages use it one after the
 /// other and share only what is named here: reading fills `requests`, executing empties them and appends to
 /// the output, writing sends what the turn has published.
@@ -151,6 +161,7 @@ class Client final : public Waiter, public Session {
   uint64_t waiting_since_us = 0;  ///< for a cold read, monotonic; 0: it does not
   /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
   std::function<void(ReplyWriter&)> offload_finish;
+  std::shared_ptr<ReplyStream> stream;  ///< nullptr: none is under way
   /// What a reader thread has prepared for the command that is to run again (CommandContext::Prepare).
   std::shared_ptr<void> prepared;
 

@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/row_source.h"
 #include "engine/snapshot.h"
 #include "engine/txn.h"
 #include "server/blocked_clients.h"
@@ -101,10 +103,23 @@ struct KeySpec {
   std::string_view notes = {};
 };
 
+/// Writes the next piece of a long reply on a reader thread; `more`: it was not the last.
+using PieceOfReply = std::function<Status(const SnapshotView&, ReplyWriter&, bool* more)>;
+
+/// A reply that is rows of one space, one behind the other.
+struct RowsReply {
+  RowStream rows;
+  std::optional<uint64_t>
+      count;  ///< how many there will be; nullopt: they are counted first, by reading them
+  std::function<void(ReplyWriter&, uint64_t count)> header;
+  std::function<void(ReplyWriter&, std::string_view key, std::string_view value)> row;
+};
+
 /// What a command that is not through yet waits for; the server takes it over after the run.
 struct Wanted {
   std::function<void(const SnapshotView&)> job;
   std::function<void(ReplyWriter&)> finish;
+  PieceOfReply piece;
   Object* keep = nullptr;
   std::shared_ptr<void> prepared;
   std::unique_ptr<Blocked> block;
@@ -129,6 +144,11 @@ struct CommandContext {
   /// The same for a long reply: `job` writes it on the reader thread, in full. What it wrote before it gives
   /// an error is dropped, and the error is the reply.
   void OffloadReply(std::function<Status(const SnapshotView&, ReplyWriter&)> job);
+
+  /// For a reply that may be larger than memory: it is read and sent in pieces, as fast as the client takes
+  /// them. If a piece cannot be read the connection is closed, since the reply is half sent. The handler
+  /// returns right after the call, having written nothing. Use only where ShouldOffload says so.
+  void StreamRows(RowsReply reply);
 
   /// For a write that has to search long before it: runs `job` on a reader thread on a snapshot of all that
   /// was executed so far; then the command runs again from its start and finds in `prepared` the `state` that

@@ -210,6 +210,7 @@ void Server::Close(Client& client) {
   pubsub_.UnsubscribeAll(client);
   monitors_.Remove(client);
   blocked_.Unblock(client);
+  if (client.stream != nullptr && std::exchange(client.stream->waits, false)) keyspace_->EndPieces(client);
   if (client.suspended()) return;  // TakeReadyClients comes back here
   for (std::vector<Client*>* list :
        {&to_read_, &to_send_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
@@ -224,7 +225,8 @@ void Server::Close(Client& client) {
 void Server::CheckOutputLimit(Client& client) {
   const ClientClass of = client.subscriptions.any() ? ClientClass::kPubsub : ClientClass::kNormal;
   const OutputLimit& limit = options().output_limits[static_cast<size_t>(of)];
-  const uint64_t bytes = client.unsent_bytes();
+  const uint64_t bytes =
+      client.unsent_bytes() + (client.stream != nullptr ? client.stream->behind.size() : 0);
   bool over = limit.hard_bytes > 0 && bytes > limit.hard_bytes;
   if (limit.soft_bytes > 0 && bytes > limit.soft_bytes) {
     if (client.over_soft_limit_since_us == 0) client.over_soft_limit_since_us = turn_us_;

@@ -86,6 +86,7 @@ Server::Step Server::ExecuteRequest(Client& client) {
     std::string ignored;
     const CommandTable::Entry* entry = Resolve(args, &ignored);
     FinishReply(client, entry, reply_from, clock_us_);
+    EndStream(client);
     if (!monitors_.empty()) ShowToMonitors(client, *entry, args, client.db);
     return Step::kDone;
   }
@@ -173,7 +174,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
     if ((entry.command->flags & kRunsQueued) != 0) DiscardTransaction(client);
   } else {
     RunEffects(&client, &reply_from);
-    if (wanted.job || wanted.block != nullptr) {
+    if (wanted.job || wanted.piece || wanted.block != nullptr) {
       client.TruncateOutput(reply_from);
       const bool blocks = wanted.block != nullptr && first;
       Suspend(client, wanted);
@@ -203,6 +204,7 @@ void Server::Suspend(Client& client, Wanted& wanted) {
     client.prepared = std::move(wanted.prepared);
     return;
   }
+  if (wanted.piece) return StartStream(client, std::move(wanted.piece));
   if (client.blocked != nullptr) return;  // it keeps its place and its time
   blocked_.Block(client, std::move(*wanted.block));
   if (client.peer_closed) Kill(client, /*after_reply=*/false);

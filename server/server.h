@@ -46,6 +46,8 @@ struct ServerStats {
 
 struct CommandContext;
 struct Wanted;
+class SnapshotView;
+using PieceOfReply = std::function<Status(const SnapshotView&, ReplyWriter&, bool* more)>;
 
 enum class PauseMode : uint8_t { kNone, kWrites, kAll };
 
@@ -234,6 +236,12 @@ class Server {
   void ServeLine(const DbKey& key, const Client* after);
   void ContinueLine(Client& client);
   void EndExpiredBlocking();
+
+  // Long replies (streaming.cc).
+  void StartStream(Client& client, PieceOfReply piece);
+  void SendPiece(Client& client);
+  void GoOnStreaming(Client& client);
+  void EndStream(Client& client);
 
   // Connections (connections.cc).
   void Accepted(int fd, bool unix_socket);

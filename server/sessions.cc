@@ -102,6 +102,10 @@ void Server::Push(Client& client, std::string_view message) {
     *running_reply_from_ += message.size();
     return;
   }
+  if (client.stream != nullptr) {
+    client.stream->behind.append(message);
+    return;
+  }
   // One whose replies are held back by a stalled commit gets the message with them.
   if (!client.held) AddToTurn(client);
   client.output().append(message);

@@ -16,6 +16,7 @@ constexpr size_t kBatchBytesMax = 8 << 20;
 constexpr uint64_t kAsioPollUs = 1000;
 constexpr int kStallRetryMs = 2;
 constexpr uint64_t kRecoverUs = 500'000;
+constexpr uint64_t kStreamIdleUs = 60'000'000;
 
 }  // namespace
 
@@ -73,6 +74,7 @@ int Server::Run() {
 void Server::Send(Client& client) {
   if (!client.Flush()) client.close_now = true;
   if (client.more_to_send) to_send_.push_back(&client);
+  GoOnStreaming(client);
   if (client.close_now || client.close_after_reply) doomed_.push_back(&client);
 }
 
@@ -281,6 +283,7 @@ void Server::Publish(std::vector<Client*>& clients) {
     if (!client->Flush()) client->close_now = true;
     if (client->more_to_send) to_send_.push_back(client);
     stats_.bytes_sent += before - client->unsent_bytes();
+    GoOnStreaming(*client);
     if (client->close_now || client->close_after_reply) {
       doomed_.push_back(client);
     } else if (client->unsent_bytes() > 0) {
@@ -304,6 +307,8 @@ void Server::Cron() {
   bytes_sent_rate_.Sample(now, stats_.bytes_sent);
   if (pause_mode_ != PauseMode::kNone && now >= pause_until_us_) Unpause();
   const auto timeout_us = static_cast<uint64_t>(options().timeout_seconds) * 1000000;
+  // A long reply that is not taken holds a snapshot, and that keeps the disk from being cleaned up.
+  const uint64_t stream_us = timeout_us > 0 ? std::min(timeout_us, kStreamIdleUs) : kStreamIdleUs;
   // A share of the clients each time, so that ten thousand idle ones cost no visible pause.
   for (size_t n = std::min<size_t>(clients_.size(), std::max<size_t>(clients_.size() / 10, 50)); n > 0; --n) {
     clients_.splice(clients_.end(), clients_, clients_.begin());
@@ -312,6 +317,12 @@ void Server::Cron() {
     const bool waits =
         client.suspended() || client.blocked != nullptr || client.subscriptions.any() || client.monitor;
     if (timeout_us > 0 && !waits && !client.in_turn && now - client.last_active_us > timeout_us) {
+      client.close_now = true;
+      doomed_.push_back(&client);
+    } else if (client.stream != nullptr && client.stream->waits &&
+               now - client.stream->progress_us > stream_us) {
+      log_.Warning("Client id=" + std::to_string(client.id) + " addr=" + client.address +
+                   " closed: it has stopped taking a long reply");
       client.close_now = true;
       doomed_.push_back(&client);
     } else if (client.unsent_bytes() > 0) {

@@ -160,14 +160,12 @@ void ReplyAll(CommandContext& c, Parts parts) {
   if (object == nullptr) return WriteHeader(c.reply, parts, 0);
   const uint64_t count = CollectionCount(object);
   if (c.ShouldOffload(count)) {
-    return c.OffloadReply(
-        [parts, rows = RowSource(object, kFields)](const SnapshotView& view, ReplyWriter& reply) {
-          WriteHeader(reply, parts, rows.count());
-          return rows.ForAll(view, [&](std::string_view field, std::string_view value) {
-            WriteRow(reply, parts, field, value);
-            return true;
-          });
-        });
+    return c.StreamRows(
+        {.rows = RowStream({.object_id = object->rows->id, .space = kFields}),
+         .count = count,
+         .header = [parts](ReplyWriter& reply, uint64_t rows) { WriteHeader(reply, parts, rows); },
+         .row = [parts](ReplyWriter& reply, std::string_view field,
+                        std::string_view value) { WriteRow(reply, parts, field, value); }});
   }
   c.txn.CompleteRows(object, kFields);
   WriteHeader(c.reply, parts, count);

@@ -331,50 +331,6 @@ void LIndex(CommandContext& c) {
   c.reply.Bulk(*value);
 }
 
-/// The elements from `first` to `last` of a sparse list in a snapshot: their rows are counted from the nearer
-/// end.
-Status WriteSparseRange(const SnapshotView& view, const StoredList& list, uint64_t first, uint64_t last,
-                        ReplyWriter& reply) {
-  const uint64_t behind = list.body.count - 1 - last;
-  const bool forward = first <= behind;
-  uint64_t skip = forward ? first : behind;
-  uint64_t left = last - first + 1;
-  reply.ArrayHeader(left);
-  std::vector<std::string> values;  // in the wrong order
-  if (!forward) values.reserve(left);
-  Status status = list.ForEachRow(view, forward, [&](std::string_view, std::string_view value) {
-    if (skip > 0) {
-      --skip;
-      return true;
-    }
-    if (forward) {
-      reply.Bulk(value);
-    } else {
-      values.emplace_back(value);
-    }
-    return --left > 0;
-  });
-  if (!status.ok()) return status;
-  if (left > 0) return RowsMissing();
-  for (auto value = values.rbegin(); value != values.rend(); ++value) reply.Bulk(*value);
-  return {};
-}
-
-Status WriteRange(const SnapshotView& view, const StoredList& list, uint64_t first, uint64_t last,
-                  ReplyWriter& reply) {
-  if (list.body.sparse) return WriteSparseRange(view, list, first, last, reply);
-  const ListKey from(list.body.head + first), to(list.body.head + last + 1);
-  uint64_t left = last - first + 1;
-  reply.ArrayHeader(left);
-  Status status = view.ForEachRow(list.id, RowSpace::kFields, from.view(), to.view(), /*forward=*/true,
-                                  [&](std::string_view, std::string_view value) {
-                                    reply.Bulk(value);
-                                    return --left > 0;
-                                  });
-  if (!status.ok()) return status;
-  return left > 0 ? RowsMissing() : Status();
-}
-
 void LRange(CommandContext& c) {
   int64_t start, stop;
   if (!ReadInteger(c, c.args[2], &start) || !ReadInteger(c, c.args[3], &stop)) return;
@@ -383,11 +339,19 @@ void LRange(CommandContext& c) {
   uint64_t first, last;
   if (object == nullptr || !RangeOf(start, stop, ListLength(object), &first, &last))
     return c.reply.ArrayHeader(0);
-  if (!c.ShouldOffload(last - first + 1)) return ReplyRange(c, object, first, last - first + 1);
-  c.OffloadReply(
-      [list = StoredList(c.txn, object), first, last](const SnapshotView& view, ReplyWriter& reply) {
-        return WriteRange(view, list, first, last, reply);
-      });
+  const uint64_t count = last - first + 1;
+  if (!c.ShouldOffload(count)) return ReplyRange(c, object, first, count);
+  // The rows of a sparse list have no numbers in their keys: those before the range are passed over.
+  RowsOfSpace rows{.object_id = object->rows->id, .skip = first, .rows_max = count};
+  if (const ListBody list(object->rows->body); !list.sparse) {
+    rows.from = ListKey(list.head + first).view();
+    rows.skip = 0;
+  }
+  c.StreamRows(
+      {.rows = RowStream(std::move(rows)),
+       .count = count,
+       .header = [](ReplyWriter& reply, uint64_t elements) { reply.ArrayHeader(elements); },
+       .row = [](ReplyWriter& reply, std::string_view, std::string_view value) { reply.Bulk(value); }});
 }
 
 struct PositionOptions {

@@ -68,13 +68,11 @@ void SMembers(CommandContext& c) {
   if (!FindSet(c, &object)) return;
   if (object == nullptr) return c.reply.SetHeader(0);
   if (c.ShouldOffload(CollectionCount(object))) {
-    return c.OffloadReply([rows = RowSource(object, kMembers)](const SnapshotView& view, ReplyWriter& reply) {
-      reply.SetHeader(rows.count());
-      return rows.ForAll(view, [&](std::string_view member, std::string_view) {
-        reply.Bulk(member);
-        return true;
-      });
-    });
+    return c.StreamRows(
+        {.rows = RowStream({.object_id = object->rows->id, .space = kMembers}),
+         .count = CollectionCount(object),
+         .header = [](ReplyWriter& reply, uint64_t rows) { reply.SetHeader(rows); },
+         .row = [](ReplyWriter& reply, std::string_view member, std::string_view) { reply.Bulk(member); }});
   }
   c.txn.CompleteRows(object, kMembers);
   c.reply.SetHeader(CollectionCount(object));

@@ -128,35 +128,25 @@ RowRun RunOf(CommandContext& c, Object* object, const RangeQuery& query, bool re
 
 // ---- Long replies ----
 
-/// Rows that a reader thread is to send.
-struct LongRead {
-  uint64_t id;
-  RowRun run;
-  bool reverse;
-  bool with_scores;
-  uint64_t skip;
-  uint64_t limit;
-};
+/// `run.to` is of the scores space. `count`: how many members that will be, if it is known.
+void StreamMembers(CommandContext& c, RowsOfSpace rows, bool with_scores, std::optional<uint64_t> count) {
+  c.StreamRows(
+      {.rows = RowStream(std::move(rows)),
+       .count = count,
+       .header = [with_scores](ReplyWriter& reply,
+                               uint64_t members) { MemberWriter(reply, with_scores).Header(members); },
+       .row = [with_scores](
+                  ReplyWriter& reply, std::string_view key,
+                  std::string_view) { MemberWriter(reply, with_scores).Member(DecodeScoreKey(key)); }});
+}
 
-void OffloadRead(CommandContext& c, LongRead read) {
-  c.OffloadReply([read = std::move(read)](const SnapshotView& view, ReplyWriter& reply) {
-    LateHeader header(reply, read.with_scores);
-    MemberWriter writer(reply, read.with_scores);
-    uint64_t seen = 0, sent = 0;
-    Status status;
-    if (!read.run.empty()) {
-      status = view.ForEachRow(read.id, RowSpace::kScores, read.run.from, read.run.to, !read.reverse,
-                               [&](std::string_view key, std::string_view) {
-                                 if (seen++ < read.skip) return true;
-                                 if (sent == read.limit) return false;
-                                 writer.Member(DecodeScoreKey(key));
-                                 ++sent;
-                                 return true;
-                               });
-    }
-    header.Finish(sent);
-    return status;
-  });
+RowsOfSpace RowsOf(const Object* object, RowRun run, bool reverse) {
+  if (run.empty()) run.to = run.from;
+  return {.object_id = object->rows->id,
+          .space = RowSpace::kScores,
+          .from = std::move(run.from),
+          .to = std::move(run.to),
+          .forward = !reverse};
 }
 
 /// All rows of the set.
@@ -169,17 +159,22 @@ void ReplyRanks(CommandContext& c, Object* object, const RangeQuery& query) {
   const bool cheap = RanksAtHand(c.txn, object) || NearAnEnd(object, ranks.first);
   if (object->rows->id != 0 &&
       (c.ShouldOffload(ranks.count) || (!cheap && c.ShouldOffload(object->rows->body.count)))) {
-    LongRead read{object->rows->id,  WholeRun(object), query.reverse,
-                  query.with_scores, ranks.first,      ranks.count};
-    if (object->rows->scores.complete() && read.skip > 0) {
+    RowsOfSpace rows = RowsOf(object, WholeRun(object), query.reverse);
+    rows.skip = ranks.first;
+    rows.rows_max = ranks.count;
+    if (object->rows->scores.complete() && rows.skip > 0) {
       // The reader need not walk to where the ranks begin.
       const uint64_t all = object->rows->body.count;
       const std::string first(
           MemberAt(c.txn, object, query.reverse ? all - 1 - ranks.first : ranks.first).key());
-      (query.reverse ? read.run.to : read.run.from) = query.reverse ? first + '\0' : first;
-      read.skip = 0;
+      if (query.reverse) {
+        rows.to = first + '\0';
+      } else {
+        rows.from = first;
+      }
+      rows.skip = 0;
     }
-    return OffloadRead(c, std::move(read));
+    return StreamMembers(c, std::move(rows), query.with_scores, ranks.count);
   }
   LateHeader header(c.reply, query.with_scores);
   MemberWriter writer(c.reply, query.with_scores);
@@ -197,17 +192,20 @@ void ReplyRun(CommandContext& c, Object* object, const RangeQuery& query) {
   const RowRun run = RunOf(c, object, query, query.reverse);
   const auto skip = static_cast<uint64_t>(query.offset);
   const uint64_t limit = query.limit < 0 ? kNoLimit : static_cast<uint64_t>(query.limit);
-  const auto offload = [&] {
-    OffloadRead(c,
-                {object->rows->id, WithinBounds(object, run), query.reverse, query.with_scores, skip, limit});
+  const auto offload = [&](std::optional<uint64_t> count) {
+    RowsOfSpace rows = RowsOf(object, WithinBounds(object, run), query.reverse);
+    rows.skip = skip;
+    rows.rows_max = limit;
+    StreamMembers(c, std::move(rows), query.with_scores, count);
   };
   const bool may_offload = object->rows->id != 0 && c.ShouldOffload(object->rows->body.count);
   const bool complete = object->rows->scores.complete();
   if (may_offload && complete && limit > kLongReadRows) {
-    const uint64_t count = *CountRun(c.txn, object, run, kNoLimit);
-    if (c.ShouldOffload(std::min(limit, count - std::min(skip, count)))) return offload();
+    const uint64_t all = *CountRun(c.txn, object, run, kNoLimit);
+    const uint64_t count = std::min(limit, all - std::min(skip, all));
+    if (c.ShouldOffload(count)) return offload(count);
   }
-  if (may_offload && !complete && skip > kLongReadRows) return offload();
+  if (may_offload && !complete && skip > kLongReadRows) return offload(std::nullopt);
   LateHeader header(c.reply, query.with_scores);
   uint64_t sent = 0;
   bool too_long = false;
@@ -223,7 +221,7 @@ void ReplyRun(CommandContext& c, Object* object, const RangeQuery& query) {
   }
   if (too_long) {
     header.Drop();
-    return offload();
+    return offload(std::nullopt);
   }
   header.Finish(sent);
 }

@@ -272,6 +272,32 @@ void RowTree::DropDummies() {
   }
 }
 
+bool RowTree::ForgetLeaf(uint64_t random) {
+  if (root_ == nullptr) return false;
+  Path path;
+  path.height = static_cast<int>(height_);
+  void* node = root_;
+  for (int level = 0; level < path.height; ++level) {
+    Inner* inner = static_cast<Inner*>(node);
+    path.node[level] = inner;
+    path.index[level] = static_cast<int>(random % inner->n);
+    random = random / inner->n * 0x9e3779b97f4a7c15ULL >> 8;
+    node = inner->children()[path.index[level]];
+  }
+  path.leaf = static_cast<Leaf*>(node);
+  if (path.leaf->hot) {
+    path.leaf->hot = 0;
+    return false;
+  }
+  path.pos = path.leaf->entries - 1;
+  const Entry next = EntryAt(path, 1);
+  if (next && next.kind() == Kind::kBound) return false;  // it would tell nothing, and another leaf will do
+  for (int i = 0; i < path.leaf->entries; ++i) gaps_ -= path.leaf->gap(i) ? 1 : 0;
+  SetGap(next, true);
+  RemoveLeaf(path);
+  return true;
+}
+
 std::string RowTree::FirstGap() const {
   CHECK(!complete());
   Cursor cursor(this);

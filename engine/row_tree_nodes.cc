@@ -229,7 +229,8 @@ Leaf* RowTree::NewLeaf(size_t bytes) {
            .used = sizeof(Leaf),
            .capacity = static_cast<uint16_t>(capacity),
            .garbage = 0,
-           .dummies = 0};
+           .dummies = 0,
+           .hot = 0};
   return leaf;
 }
 
@@ -326,9 +327,10 @@ RowTree::Lookup RowTree::Find(std::string_view key) const {
       node = inner->children()[inner->FindChild(key)];
     }
     if (height_ > 0) PrefetchLeaf(node);
-    const Leaf* leaf = static_cast<const Leaf*>(node);
+    Leaf* leaf = static_cast<Leaf*>(const_cast<void*>(node));
     bool found;
     const int pos = leaf->LowerBound(key, &found);
+    if (leaf->hot == 0) leaf->hot = 1;
     if (found) {
       const Kind kind = leaf->kind(pos);
       if (kind == Kind::kRow) return {Knowledge::kPresent, leaf->value(pos)};
@@ -615,7 +617,8 @@ void RowTree::ReplaceRow(Path& path, uint16_t bits, std::string_view value_bytes
     row[1] = static_cast<char>(value_bytes.size());
     if (!value_bytes.empty()) memcpy(row + 2 + Leaf::Size(row), value_bytes.data(), value_bytes.size());
     leaf->garbage += old_size - value_bytes.size();
-    leaf->dummies += ((bits & kKindMask) != 0) - (leaf->kind(path.pos) != Kind::kRow);
+    const int dummies = ((bits & kKindMask) != 0) - (leaf->kind(path.pos) != Kind::kRow);
+    leaf->dummies = static_cast<uint16_t>(leaf->dummies + dummies) & 0x7fff;
     leaf->slot(path.pos) = (leaf->slot(path.pos) & kOffsetMask) | bits;
     return;
   }

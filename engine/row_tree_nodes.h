@@ -98,7 +98,8 @@ struct Leaf {
   uint16_t used;  // bytes from the block's start to the end of the rows
   uint16_t capacity;
   uint16_t garbage;
-  uint16_t dummies;  // entries that are no rows
+  uint16_t dummies : 15;  // entries that are no rows
+  uint16_t hot : 1;       // a row was looked up here since ForgetLeaf came by
 
   char* base() { return reinterpret_cast<char*>(this); }
   const char* base() const { return reinterpret_cast<const char*>(this); }

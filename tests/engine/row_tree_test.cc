@@ -232,12 +232,48 @@ class Pair {
       if (Pick(8)) return;
       tree_.Forget();
       model_.known.clear();
-    } else if (choice < 781) {
+    } else if (choice < 780) {
+      ForgetLeaf();
+    } else if (choice < 783) {
       if (Pick(4)) return;
       LoadRange("", std::nullopt);
     } else {
       Look(Key());
     }
+  }
+
+  /// What is known afterwards is no more than before, and of what is unknown now no row is left.
+  void ForgetLeaf() {
+    const uint64_t rows = tree_.count();
+    const size_t bytes = tree_.memory_bytes();
+    if (!tree_.ForgetLeaf(random_())) {
+      ASSERT_EQ(tree_.count(), rows);
+      return;
+    }
+    ASSERT_LT(tree_.memory_bytes(), bytes);
+    Model now;
+    now.known.clear();
+    std::string from;
+    for (auto cursor = tree_.SeekForward(from);;) {
+      if (cursor.at() == At::kRow) {
+        cursor.Next();
+        continue;
+      }
+      const bool end = cursor.at() == At::kEnd;
+      if (end || cursor.gap_from() > from) {
+        now.known.emplace_back(from, end ? std::nullopt : std::optional<std::string>(cursor.gap_from()));
+      }
+      if (end || !cursor.gap_to()) break;
+      from = *cursor.gap_to();
+      cursor = tree_.SeekForward(from);
+    }
+    for (const auto& [start, end] : now.known) {
+      const auto old = std::find_if(model_.known.begin(), model_.known.end(), [&](const Model::Range& range) {
+        return range.first <= start && (!range.second || (end && *end <= *range.second));
+      });
+      ASSERT_NE(old, model_.known.end());
+    }
+    model_.known = now.known;
   }
 
   void EraseRange() {
@@ -507,6 +543,34 @@ TEST(RowTreeTest, ErasedInUnknownSurroundingsStaysKnownAbsent) {
   tree.DropDummies();
   EXPECT_EQ(tree.Find("k").knowledge, Knowledge::kUnknown);
   EXPECT_EQ(tree.memory_bytes(), 0u);
+}
+
+TEST(RowTreeTest, ForgetsOneLeafAtATime) {
+  constexpr uint64_t kRows = 20000;
+  RowTree tree;
+  for (uint64_t i = 0; i < kRows; ++i) tree.Put(BigEndian(i), "value");
+  const size_t whole = tree.memory_bytes();
+  for (uint64_t i = 0; i < kRows; i += 10) (void)tree.Find(BigEndian(i));  // every leaf is hot
+  EXPECT_FALSE(tree.ForgetLeaf(1));
+  std::mt19937_64 random(7);
+  while (tree.memory_bytes() > whole / 2) {
+    tree.ForgetLeaf(random());
+    for (uint64_t i = 0; i < 500; ++i) (void)tree.Find(BigEndian(i));
+  }
+  tree.CheckInvariants();
+  EXPECT_FALSE(tree.complete());
+  uint64_t hot = 0;
+  for (uint64_t i = 0; i < kRows; ++i) {
+    const RowTree::Lookup found = tree.Find(BigEndian(i));
+    EXPECT_NE(found.knowledge, Knowledge::kAbsent);
+    if (i < 500 && found.knowledge == Knowledge::kPresent) ++hot;
+  }
+  EXPECT_GT(hot, 400u);
+  for (uint64_t i = 0; i < kRows; ++i) tree.LoadRow(BigEndian(i), "value");
+  tree.MarkRangeKnown("", std::nullopt);
+  EXPECT_TRUE(tree.complete());
+  EXPECT_EQ(tree.count(), kRows);
+  tree.CheckInvariants();
 }
 
 TEST(RowTreeTest, OverwriteOfTheSameSizeMovesNothing) {

@@ -412,17 +412,6 @@ bool Keyspace::ReopenStore() {
 
 void Keyspace::SetSyncMode(SyncMode mode) { sync_mode_ = mode; }
 
-void Keyspace::SetEviction(const EvictionOptions& eviction) {
-  const bool was_lfu = eviction_.lfu();
-  options_.eviction = eviction;
-  eviction_.SetOptions(eviction);
-  if (was_lfu == eviction_.lfu()) return;
-  // The access field changes its meaning.
-  for (size_t i = 0; i < hot_.segments(); ++i) {
-    hot_.VisitSegment(i, [this](Object* object) { eviction_.OnCreate(object); });
-  }
-}
-
 void Keyspace::SyncEverySecond() {
   std::unique_lock lock(sync_mutex_);
   while (!stopping_) {

@@ -300,8 +300,14 @@ class Keyspace {
   void InstallRows(Load& load);
   Status DecodeInto(Object* object, std::string_view value);
 
-  // Slices of background work (housekeeping.cc).
+  // The limit of memory (memory_limit.cc).
+  bool OverLimit() const { return options_.hot_bytes_max != 0 && hot_.used_bytes() > options_.hot_bytes_max; }
   bool EvictSlice();
+  bool MayLeave(const Object* object) const;
+  Object* ChooseVictim();
+  bool RestampSlice();
+
+  // Slices of background work (housekeeping.cc).
   bool ReclaimSlice();
   void StartSweep();
   bool SweepSlice();
@@ -319,6 +325,9 @@ class Keyspace {
   std::unique_ptr<Store> store_;
   HotTier hot_;
   Eviction eviction_;
+  EvictionPool eviction_pool_;
+  size_t restamp_segment_ = 0;  ///< where objects are being told that Object::access has a new meaning
+  bool restamping_ = false;
   Txn txn_;
   std::mt19937_64 random_;
   KeyspaceStats stats_;

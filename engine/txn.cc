@@ -322,11 +322,14 @@ Object* Txn::ForWrite(std::string_view key) {
     keyspace_.eviction_.OnCreate(object);
     // From here on the entry must be noticed, or nobody would free it.
     Touch(object);
-  } else {
-    ExpireIfDue(object);
-    if (!object->live()) keyspace_.eviction_.OnCreate(object);
+    return object;
   }
-  keyspace_.Access(object);
+  ExpireIfDue(object);
+  if (object->live()) {
+    keyspace_.Access(object);
+  } else {
+    keyspace_.eviction_.OnCreate(object);
+  }
   return object;
 }
 

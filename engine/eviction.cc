@@ -33,14 +33,8 @@ void Eviction::CountAccess(Object* object, uint64_t random) const {
 }
 
 bool Eviction::Candidate(const Object* object) const {
-  switch (options_.policy) {
-    case EvictionPolicy::kNoEviction: return false;
-    case EvictionPolicy::kVolatileLru:
-    case EvictionPolicy::kVolatileLfu:
-    case EvictionPolicy::kVolatileRandom:
-    case EvictionPolicy::kVolatileTtl: return object->expire_at_ms != 0;
-    default: return true;
-  }
+  if (options_.policy == EvictionPolicy::kNoEviction) return false;
+  return !only_volatile() || object->expire_at_ms != 0;
 }
 
 uint64_t Eviction::Score(const Object* object, uint64_t random) const {

@@ -30,7 +30,9 @@ struct EvictionOptions {
   int samples = 5;
   int lfu_log_factor = 10;
   int lfu_decay_minutes = 1;
-  bool pool = true;  ///< choose among the best of earlier samplings too; off only to measure what that gives
+  // Off only to measure what they give:
+  bool pool = true;       ///< choose among the best of earlier samplings too
+  bool admission = true;  ///< what is used once leaves before all else (engine/admission.h)
 };
 
 /// Keeps `Object::access` and says which of two objects should leave first. LRU: the time of the last use in
@@ -66,6 +68,8 @@ class Eviction {
 
   /// May the policy evict this object at all? (volatile-*: only keys with an expiry)
   bool Candidate(const Object* object) const;
+  /// volatile-*.
+  bool only_volatile() const { return options_.policy <= EvictionPolicy::kVolatileTtl; }
   /// Whether it is chance that decides among the candidates.
   bool random() const {
     return options_.policy == EvictionPolicy::kAllKeysRandom ||

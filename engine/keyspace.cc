@@ -12,6 +12,8 @@ Keyspace::Keyspace(KeyspaceOptions options, const Clock& clock)
       clock_(clock),
       hot_(std::random_device{}() | static_cast<uint64_t>(std::random_device{}()) << 32),
       eviction_(options_.eviction),
+      admission_(hot_),
+      evictor_(std::make_unique<Sweeper>()),
       txn_(*this),
       random_(std::random_device{}()),
       physical_(static_cast<size_t>(options_.databases), kNone),
@@ -357,6 +359,7 @@ void Keyspace::AfterFailure(Status why) {
 void Keyspace::ResetTurn() {
   batch_.Clear();
   stalled_ = false;
+  leaving_bytes_ = 0;
   state_in_batch_ = false;
   databases_changed_ = false;
   heads_.clear();

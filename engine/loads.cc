@@ -212,7 +212,7 @@ void Keyspace::InstallRows(Load& load) {
   } else {
     tree.LoadPoint(load.key, std::nullopt);
   }
-  hot_.Recount(object);
+  Recount(object);
 }
 
 Status Keyspace::DecodeInto(Object* object, std::string_view value) {
@@ -255,6 +255,7 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
   object->expire_at_ms = head.expire_at_ms;
   object->encoding = head.encoding;
   eviction_.OnCreate(object);
+  Enter(object, From::kDisk);
   return {};
 }
 

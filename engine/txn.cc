@@ -92,8 +92,9 @@ void Txn::Finish() {
     if (!object->live()) continue;
     if (object->has_rows) {
       if (object->type != ObjectType::kString) SpreadOrPack(object);
-      k.hot_.Recount(object);
+      k.Recount(object);
     }
+    if (!k.touched_[i].was_live) k.Enter(object, Keyspace::From::kWrite);
     k.pending_head_bytes_ += object->key_size + object->value_size;
   }
   if (save_point_) k.batch_.PopSavePoint().PermitUncheckedError();

@@ -247,6 +247,7 @@ class Keyspace {
   size_t loads_under_way() const { return loads_.size(); }
   uint64_t purge_backlog() const { return purge_queue_.size() + state_.dropped.size(); }
   const Eviction& eviction() const { return eviction_; }
+  const Admission& admission() const { return admission_; }
 
  private:
   friend class Txn;

@@ -1,14 +1,12 @@
 #include "engine/eviction.h"
 
-#include <algorithm>
-#include <limits>
-
 namespace thermocline {
 
 namespace {
 
 // A new key starts above zero, or it would leave before it had a chance to be used again (as in Redis).
 constexpr uint32_t kLfuStart = 5;
+constexpr uint64_t kCandidate = uint64_t{1} << 63;
 
 }  // namespace
 
@@ -35,25 +33,41 @@ void Eviction::CountAccess(Object* object, uint64_t random) const {
 }
 
 bool Eviction::Candidate(const Object* object) const {
-  switch (options_.policy) {
-    case EvictionPolicy::kNoEviction: return false;
-    case EvictionPolicy::kVolatileLru:
-    case EvictionPolicy::kVolatileLfu:
-    case EvictionPolicy::kVolatileRandom:
-    case EvictionPolicy::kVolatileTtl: return object->expire_at_ms != 0;
-    default: return true;
-  }
+  if (options_.policy == EvictionPolicy::kNoEviction) return false;
+  return !only_volatile() || object->expire_at_ms != 0;
 }
 
 uint64_t Eviction::Score(const Object* object, uint64_t random) const {
+  const uint64_t by_use = lfu() ? 255u - Frequency(object) : IdleTenths(object);
+  if (!Candidate(object)) return by_use;
   switch (options_.policy) {
-    case EvictionPolicy::kAllKeysLru:
-    case EvictionPolicy::kVolatileLru: return IdleTenths(object);
-    case EvictionPolicy::kAllKeysLfu:
-    case EvictionPolicy::kVolatileLfu: return 255u - Frequency(object);
-    case EvictionPolicy::kVolatileTtl: return std::numeric_limits<uint64_t>::max() - object->expire_at_ms;
-    default: return random;
+    case EvictionPolicy::kVolatileTtl: return kCandidate | (kCandidate - 1 - object->expire_at_ms);
+    case EvictionPolicy::kAllKeysRandom:
+    case EvictionPolicy::kVolatileRandom: return kCandidate | random;
+    default: return kCandidate | by_use;
   }
+}
+
+void EvictionPool::Offer(const HotTier::Note& note, uint64_t score) {
+  size_t at = 0;
+  while (at < count_ && entries_[at].note.object != note.object) ++at;
+  if (at == count_) {
+    if (!Wants(score)) return;
+    if (count_ < kSize) {
+      ++count_;
+    } else {
+      at = 0;  // in the place of the worst
+    }
+  }
+  while (at > 0 && entries_[at - 1].score >= score) {
+    entries_[at] = entries_[at - 1];
+    --at;
+  }
+  while (at + 1 < count_ && entries_[at + 1].score < score) {
+    entries_[at] = entries_[at + 1];
+    ++at;
+  }
+  entries_[at] = {note, score};
 }
 
 }  // namespace thermocline

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
+#include "engine/hot_tier.h"
 #include "engine/object.h"
 
 namespace thermocline {
@@ -27,11 +30,15 @@ struct EvictionOptions {
   int samples = 5;
   int lfu_log_factor = 10;
   int lfu_decay_minutes = 1;
+  // Off only to measure what they give:
+  bool pool = true;       ///< choose among the best of earlier samplings too
+  bool admission = true;  ///< what is used once leaves before all else (engine/admission.h)
 };
 
 /// Keeps `Object::access` and says which of two objects should leave first. LRU: the time of the last use in
 /// tenths of a second. LFU: Redis's logarithmic counter in the low 8 bits and the minute of its last decay
-/// above. The one place that knows policies: a further policy is a case here.
+/// above. The policies by expiry and by chance keep the time, too. The one place that knows policies: a
+/// further policy is a case here.
 class Eviction {
  public:
   explicit Eviction(const EvictionOptions& options) : options_(options) {}
@@ -61,7 +68,15 @@ class Eviction {
 
   /// May the policy evict this object at all? (volatile-*: only keys with an expiry)
   bool Candidate(const Object* object) const;
-  /// The larger, the sooner the object should leave.
+  /// volatile-*.
+  bool only_volatile() const { return options_.policy <= EvictionPolicy::kVolatileTtl; }
+  /// Whether it is chance that decides among the candidates.
+  bool random() const {
+    return options_.policy == EvictionPolicy::kAllKeysRandom ||
+           options_.policy == EvictionPolicy::kVolatileRandom;
+  }
+  /// The larger, the sooner the object should leave. Candidates come first. Unless the policy is random, an
+  /// object's score falls only when it was used or its expiry was changed.
   uint64_t Score(const Object* object, uint64_t random) const;
 
  private:
@@ -75,6 +90,30 @@ class Eviction {
   EvictionOptions options_;
   uint32_t lru_now_ = 0;
   uint32_t minute_now_ = 0;
+};
+
+/// The best candidates that samplings have met and evictions have not taken yet, so that the next choice is
+/// among more than a few random objects. (Redis's eviction pool: Salvatore Sanfilippo, "Random notes on
+/// improving the Redis LRU algorithm", 2016.)
+class EvictionPool {
+ public:
+  struct Entry {
+    HotTier::Note note;
+    uint64_t score = 0;
+  };
+  /// Keeps it if it is among the best. One that is there already gets its new score.
+  void Offer(const HotTier::Note& note, uint64_t score);
+  /// Whether an object of this score would be kept.
+  bool Wants(uint64_t score) const { return count_ < kSize || score > entries_[0].score; }
+  bool empty() const { return count_ == 0; }
+  /// REQUIRES: not empty.
+  Entry TakeBest() { return entries_[--count_]; }
+  void Clear() { count_ = 0; }
+
+ private:
+  static constexpr size_t kSize = 16;
+  std::array<Entry, kSize> entries_;  ///< by score, the best last
+  size_t count_ = 0;
 };
 
 }  // namespace thermocline

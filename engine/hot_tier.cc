@@ -84,6 +84,15 @@ Object* HotTier::Find(uint16_t db, std::string_view key) const {
   return nullptr;
 }
 
+Object* HotTier::Find(const Note& note) const {
+  const Segment* segment = SegmentOf(note.hash);
+  const uint64_t wanted = MakeSlot(note.object, HomeOf(note.hash), TagOf(note.hash));
+  for (uint32_t i = HomeOf(note.hash); segment->slots[i] != 0; i = NextSlot(i)) {
+    if (segment->slots[i] == wanted) return note.object;
+  }
+  return nullptr;
+}
+
 void HotTier::Prefetch(uint16_t db, std::span<const KeyHint> hints) const {
   struct Probe {
     const Segment* segment;

@@ -74,6 +74,16 @@ class HotTier {
   /// A random object (any state), or nullptr when empty. Every object has nearly the same chance.
   Object* Sample(uint64_t random) const;
 
+  /// A note of an object that may be freed before anybody comes back to it.
+  struct Note {
+    Object* object = nullptr;
+    uint64_t hash = 0;
+  };
+  Note NoteOf(Object* object) const { return {object, Hash(seed_, object->db, object->key())}; }
+  /// The object, if it is still there; nullptr: it was freed. (Another one at its address with the same home
+  /// and tag, once in 2^24 times that an address is used again, is taken for it.)
+  Object* Find(const Note& note) const;
+
   /// Visits the objects of the segment number `segment` (0 .. segments()-1); `visit` may erase the one it is
   /// given. For slices of work over everything; objects may move between segments only by a split, forwards.
   size_t segments() const { return all_segments_.size(); }

@@ -1,4 +1,4 @@
-// What the keyspace does beside commands, in slices: eviction, expiry, purging.
+// What the keyspace does beside commands, in slices: expiry, purging. Eviction is in memory_limit.cc.
 
 #include <algorithm>
 
@@ -8,7 +8,6 @@ namespace thermocline {
 
 namespace {
 
-constexpr int kEvictionsPerSlice = 64;
 constexpr size_t kSegmentsPerSlice = 8;
 constexpr size_t kSweepKeysPerScan = 1024;
 constexpr size_t kSweepKeysPerSlice = 64;
@@ -28,6 +27,7 @@ void Keyspace::Tick() {
 
 bool Keyspace::Housekeeping() {
   bool more = EvictSlice();
+  if (restamping_) more |= RestampSlice();
   for (std::unique_ptr<ObjectRows>& rows : hot_.TakeDropped()) {
     // A reader frees them: nobody else knows them any more.
     readers_.Submit(
@@ -43,39 +43,7 @@ bool Keyspace::Housekeeping() {
   return more;
 }
 
-// ---- Eviction ----
-
-/// Sampled eviction, as Redis does it: of a few random objects the one that the policy likes least leaves.
-bool Keyspace::EvictSlice() {
-  if (options_.hot_bytes_max == 0) return false;
-  int fruitless = 0;
-  for (int evicted = 0; hot_.used_bytes() > options_.hot_bytes_max; ++evicted) {
-    // Bounded, so that commands get their turn; memory is over the limit for that long.
-    if (evicted == kEvictionsPerSlice) return true;
-    Object* worst = nullptr;
-    uint64_t worst_score = 0;
-    for (int i = 0; i < options_.eviction.samples; ++i) {
-      Object* object = hot_.Sample(random_());
-      if (object == nullptr) return false;
-      if (object->pins > 0 || object->dirty() || !object->live()) continue;
-      // Demotion loses nothing, so a key that the policy would not delete may leave RAM, after those it
-      // would.
-      const uint64_t score = eviction_.Candidate(object) ? eviction_.Score(object, random_()) : 0;
-      if (worst == nullptr || score > worst_score) {
-        worst = object;
-        worst_score = score;
-      }
-    }
-    if (worst == nullptr) {
-      // Everything that was met is in use. Try again with the next turn.
-      if (++fruitless > 16) return false;
-      continue;
-    }
-    hot_.Erase(worst);
-    ++stats_.demoted_objects;
-  }
-  return false;
-}
+// ---- Dropped databases ----
 
 /// Frees the objects of dropped databases.
 bool Keyspace::ReclaimSlice() {

@@ -19,6 +19,8 @@ Keyspace::Keyspace(KeyspaceOptions options, const Clock& clock)
       clock_(clock),
       hot_(std::random_device{}() | static_cast<uint64_t>(std::random_device{}()) << 32),
       eviction_(options_.eviction),
+      admission_(hot_),
+      evictor_(std::make_unique<Sweeper>()),
       txn_(*this),
       random_(std::random_device{}()),
       physical_(static_cast<size_t>(options_.databases), kNone),
@@ -401,6 +403,7 @@ void Keyspace::AfterFailure(Status why) {
 void Keyspace::ResetTurn() {
   batch_.Clear();
   stalled_ = false;
+  leaving_bytes_ = 0;
   state_in_batch_ = false;
   databases_changed_ = false;
   heads_.clear();
@@ -455,17 +458,6 @@ bool Keyspace::ReopenStore() {
 }
 
 void Keyspace::SetSyncMode(SyncMode mode) { sync_mode_ = mode; }
-
-void Keyspace::SetEviction(const EvictionOptions& eviction) {
-  const bool was_lfu = eviction_.lfu();
-  options_.eviction = eviction;
-  eviction_.SetOptions(eviction);
-  if (was_lfu == eviction_.lfu()) return;
-  // The access field changes its meaning.
-  for (size_t i = 0; i < hot_.segments(); ++i) {
-    hot_.VisitSegment(i, [this](Object* object) { eviction_.OnCreate(object); });
-  }
-}
 
 void Keyspace::SyncEverySecond() {
   std::unique_lock lock(sync_mutex_);

@@ -16,6 +16,7 @@
 
 #include "encoding/format.h"
 #include "encoding/status.h"
+#include "engine/admission.h"
 #include "engine/clock.h"
 #include "engine/eviction.h"
 #include "engine/hot_tier.h"
@@ -50,6 +51,7 @@ enum class KeyspaceWork : uint8_t {
   kStall,   ///< a commit was held up, from its first attempt until it was through
   kSweep,   ///< a slice of the sweep of expired keys
   kSync,    ///< the log was synced beside the commands
+  kEvict,   ///< a slice of eviction
 };
 
 struct KeyspaceOptions {
@@ -91,6 +93,8 @@ struct KeyspaceStats {
   uint64_t sweep_us = 0;
   uint64_t syncs = 0;  ///< beside the commands, once a second
   uint64_t sync_us = 0;
+  uint64_t evict_us = 0;
+  uint64_t over_limit_us = 0;  ///< that memory was over the limit and one slice could not change that
 };
 
 /// All keys of all databases: the hot tier over the store, the turn and its one commit, faults, expiry,
@@ -189,6 +193,16 @@ class Keyspace {
   bool writable() const { return failure_.ok(); }
   const Status& failure() const { return failure_; }
   bool TryRecover();
+  /// In delete mode: evicts until memory is within its limit, to be called before each command. Bounded to
+  /// half a millisecond, as in Redis; housekeeping goes on with what is left. False: the policy finds nothing
+  /// more to evict, so that commands which may need memory (CommandFlag kDenyOom) must be refused. Nothing is
+  /// evicted while nothing can be written.
+  bool MakeRoom() { return !over_limit() || !DeletesKeys() || MakeRoomByDeleting(); }
+  bool over_limit() const {
+    return options_.hot_bytes_max != 0 && hot_.used_bytes() - leaving_bytes_ > options_.hot_bytes_max;
+  }
+  /// Since when (monotonic) a slice of eviction has not brought memory back within its limit; 0: it has.
+  uint64_t over_limit_since_us() const { return over_limit_since_us_; }
   /// Slices of background work: eviction, expiry, purging. Bounded to about a millisecond.
   /// Returns true when there is more to do at once.
   bool Housekeeping();
@@ -245,6 +259,7 @@ class Keyspace {
   size_t loads_under_way() const { return loads_.size(); }
   uint64_t purge_backlog() const { return purge_queue_.size() + state_.dropped.size(); }
   const Eviction& eviction() const { return eviction_; }
+  const Admission& admission() const { return admission_; }
 
  private:
   friend class Txn;
@@ -269,7 +284,16 @@ class Keyspace {
   void Wake(Waiter* waiter);
   void Abandon(Waiter& waiter);
   std::shared_ptr<class SnapshotView> ViewFor(Waiter& waiter, int db);
-  void Access(Object* object) { eviction_.OnAccess(object, eviction_.lfu() ? random_() : 0); }
+  void Access(Object* object) {
+    if (object->admission != Object::kAdmitted) Admission::OnUse(object);
+    eviction_.OnAccess(object, eviction_.lfu() ? random_() : 0);
+  }
+  /// The rows of an object were changed in place.
+  void Recount(Object* object) {
+    hot_.Recount(object);
+    if (object->admission != Object::kAdmitted && object->live() && object->has_rows)
+      admission_.Recount(object);
+  }
 
   Committed CommitBatch(bool wait_for_stall);
   Store::Wrote WriteBatch(Status* why);
@@ -313,8 +337,25 @@ class Keyspace {
   void InstallRows(Load& load);
   Status DecodeInto(Object* object, std::string_view value);
 
-  // Slices of background work (housekeeping.cc).
+  // The limit of memory (memory_limit.cc).
+  enum class From : uint8_t { kDisk, kWrite };
+  void Enter(Object* object, From from);
+  bool DeletesKeys() const { return options_.eviction.action == EvictionAction::kDelete; }
   bool EvictSlice();
+  bool MakeRoomByDeleting();
+  enum class Evicted : uint8_t { kEnough, kOutOfTime, kNothingLeft };
+  Evicted Evict(uint64_t us_max);
+  bool DemoteOne();
+  bool DeleteOne();
+  bool LetOneWaitingGo();
+  bool AnyCandidate() const;
+  bool MayLeave(const Object* object) const;
+  void Consider(Object* object);
+  void SearchTable();
+  Object* ChooseVictim();
+  bool RestampSlice();
+
+  // Slices of background work (housekeeping.cc).
   bool ReclaimSlice();
   void StartSweep();
   bool SweepSlice();
@@ -332,6 +373,14 @@ class Keyspace {
   std::unique_ptr<Store> store_;
   HotTier hot_;
   Eviction eviction_;
+  EvictionPool eviction_pool_;
+  Admission admission_;
+  std::unique_ptr<Sweeper> evictor_;
+  size_t leaving_bytes_ = 0;   ///< of objects that were evicted by deleting them; freed with the commit
+  size_t search_segment_ = 0;  ///< where the search for candidates goes on
+  uint64_t over_limit_since_us_ = 0;
+  size_t restamp_segment_ = 0;  ///< where objects are being told that Object::access has a new meaning
+  bool restamping_ = false;
   Txn txn_;
   std::mt19937_64 random_;
   KeyspaceStats stats_;

@@ -244,7 +244,7 @@ void Keyspace::InstallRows(Load& load) {
   } else {
     tree.LoadPoint(load.key, std::nullopt);
   }
-  hot_.Recount(object);
+  Recount(object);
 }
 
 Status Keyspace::DecodeInto(Object* object, std::string_view value) {
@@ -287,6 +287,7 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
   object->expire_at_ms = head.expire_at_ms;
   object->encoding = head.encoding;
   eviction_.OnCreate(object);
+  Enter(object, From::kDisk);
   return {};
 }
 

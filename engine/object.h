@@ -25,11 +25,12 @@ struct ObjectRows {
   RowTree scores;
   /// Of a sorted set: fields rows of removed members may be left over, until they are purged (Txn::Linger).
   bool lingering = false;
-  uint32_t linger_round = 0;   ///< how often rows were left over since the object is in RAM
-  uint64_t version = 0;        ///< never the same again once a command has written to the object
-  uint64_t load_tag = 0;       ///< of the reads under way for these rows; 0: there were none yet
-  uint32_t loads = 0;          ///< such reads; while there are any, dummies must stay
-  size_t accounted_bytes = 0;  ///< what the hot tier's account holds for the rows
+  uint32_t linger_round = 0;      ///< how often rows were left over since the object is in RAM
+  uint64_t version = 0;           ///< never the same again once a command has written to the object
+  uint64_t load_tag = 0;          ///< of the reads under way for these rows; 0: there were none yet
+  uint32_t loads = 0;             ///< such reads; while there are any, dummies must stay
+  size_t accounted_bytes = 0;     ///< what the hot tier's account holds for the rows
+  uint64_t admission_number = 0;  ///< its place in the queue of Admission, if it is there
 
   RowTree& tree(RowSpace space) { return space == RowSpace::kFields ? fields : scores; }
 };
@@ -43,6 +44,9 @@ struct Object {
     kLoading,  ///< the head is being read; `load` says by which read
     kCold,     ///< nothing is known: as if the key were not in the hot tier
   };
+
+  /// Whether it may stay in RAM (engine/admission.h). All but the first wait for that to be decided.
+  enum Admission : uint32_t { kAdmitted, kBrought, kUsedOnce, kUsedAgain };
 
   uint64_t expire_at_ms = 0;  ///< 0: never
   union {
@@ -59,8 +63,9 @@ struct Object {
   State state : 2 = State::kCold;
   Encoding encoding : 2 = Encoding::kAuto;
   bool has_rows : 1 = false;
-  bool head_dirty : 1 = false;  ///< its metadata row must be written with the turn's commit
-  uint32_t pins = 0;            ///< commands that wait and need it in RAM, and reads under way for it
+  bool head_dirty : 1 = false;         ///< its metadata row must be written with the turn's commit
+  uint32_t pins : 30 = 0;              ///< commands that wait and need it in RAM, and reads under way for it
+  uint32_t admission : 2 = kAdmitted;  ///< an Admission
 
   std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
   std::string_view inline_value() const { return {value, value_size}; }

@@ -89,8 +89,9 @@ void Txn::Finish() {
     if (!object->live()) continue;
     if (object->has_rows) {
       if (object->type != ObjectType::kString) SpreadOrPack(object);
-      k.hot_.Recount(object);
+      k.Recount(object);
     }
+    if (!k.touched_[i].was_live) k.Enter(object, Keyspace::From::kWrite);
     k.pending_head_bytes_ += object->key_size + object->value_size;
   }
   if (save_point_) k.batch_.PopSavePoint().PermitUncheckedError();
@@ -319,11 +320,14 @@ Object* Txn::ForWrite(std::string_view key) {
     keyspace_.eviction_.OnCreate(object);
     // From here on the entry must be noticed, or nobody would free it.
     Touch(object);
-  } else {
-    ExpireIfDue(object);
-    if (!object->live()) keyspace_.eviction_.OnCreate(object);
+    return object;
   }
-  keyspace_.Access(object);
+  ExpireIfDue(object);
+  if (object->live()) {
+    keyspace_.Access(object);
+  } else {
+    keyspace_.eviction_.OnCreate(object);
+  }
   return object;
 }
 

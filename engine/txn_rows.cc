@@ -138,7 +138,7 @@ bool Txn::LoadRow(Object* object, RowSpace space, std::string_view row_key) {
     case Store::Found::kError: throw Unwind{};
   }
   ++k.stats_.cached_reads;
-  k.hot_.Recount(object);
+  k.Recount(object);
   return true;
 }
 
@@ -272,7 +272,7 @@ void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optiona
     }
     ++k.stats_.cached_reads;
     InstallRange(*load, object->rows->tree(space));
-    k.hot_.Recount(object);
+    k.Recount(object);
     return;
   }
   load->rows_max = rows;

@@ -49,6 +49,7 @@ enum CommandFlag : uint32_t {
   kInSubscribed = 1 << 22,  ///< allowed to a RESP2 connection that is subscribed to something
   kNotQueued = 1 << 23,     ///< inside MULTI it runs at once
   kRunsQueued = 1 << 24,    ///< EXEC: it writes if one of the queued commands does
+  kLeavesMulti = 1 << 25,   ///< ends a transaction: goes on inside MULTI though memory is full
 };
 
 /// The group of a command in COMMAND DOCS; the data type groups are ACL categories too.

@@ -54,12 +54,35 @@ const CommandTable::Entry* Server::Resolve(std::span<const std::string_view> arg
   return entry;
 }
 
+/// Whether the command must not run when memory is full. In an open transaction that is nearly every one:
+/// what is queued takes memory without end.
+bool Server::NeedsMemory(const Client& client, const CommandTable::Entry& entry) const {
+  const uint32_t flags = entry.command->flags;
+  if ((flags & kRunsQueued) != 0) return client.transaction != nullptr && client.transaction->denies_oom();
+  if (client.transaction != nullptr && (flags & kLeavesMulti) == 0) return true;
+  return (flags & kDenyOom) != 0;
+}
+
+/// In delete mode memory is brought within its limit before each command, and not in one. False: that was not
+/// possible.
+bool Server::MakeRoom() {
+  if (!keyspace_->over_limit()) return true;
+  ListenToKeys();
+  const bool room = keyspace_->MakeRoom();
+  RunEffects(nullptr, nullptr);  // what is told of the evicted keys comes before the command
+  return room;
+}
+
 /// Why the command may not run now; empty: it may.
-std::string Server::Refusal(const Client& client, const CommandTable::Entry& entry) const {
+std::string Server::Refusal(const Client& client, const CommandTable::Entry& entry,
+                            bool out_of_memory) const {
   const uint32_t flags = entry.command->flags;
   if (!client.authenticated && (flags & kNoAuth) == 0) return "NOAUTH Authentication required.";
   if (client.transaction != nullptr && (flags & kNoMulti) != 0) {
     return "ERR Command not allowed inside a transaction";
+  }
+  if (out_of_memory && NeedsMemory(client, entry)) {
+    return "OOM command not allowed when used memory > 'maxmemory'.";
   }
   if (!keyspace_->writable() && Writes(client, entry)) {
     return "MISCONF Errors writing to the log: " + keyspace_->failure().message();
@@ -79,6 +102,7 @@ std::string Server::Refusal(const Client& client, const CommandTable::Entry& ent
 Server::Step Server::ExecuteRequest(Client& client) {
   const std::span<const std::string_view> args = client.request();
   AddToTurn(client);
+  const bool out_of_memory = !MakeRoom();
   const size_t reply_from = client.output().size();
   if (client.offload_finish) {  // a reader thread has done the work
     ReplyWriter reply(client.output(), client.protocol);
@@ -99,7 +123,7 @@ Server::Step Server::ExecuteRequest(Client& client) {
   std::string error;
   const CommandTable::Entry* entry = Resolve(args, &error);
   if (entry != nullptr) {
-    error = Refusal(client, *entry);
+    error = Refusal(client, *entry, out_of_memory);
     if (!error.empty()) ++entry->stats.rejected;
   }
   if (!error.empty()) {

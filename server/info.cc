@@ -264,6 +264,10 @@ void AddStats(InfoText& out, Server& server, const Rates& rates) {
   out.Add("expired_keys", keyspace.expired_keys);
   out.Add("evicted_keys", keyspace.evicted_keys);
   out.Add("evicted_clients", 0);
+  const uint64_t exceeded_since_us = server.keyspace().over_limit_since_us();
+  const uint64_t exceeded_us = exceeded_since_us == 0 ? 0 : server.clock().MonotonicUs() - exceeded_since_us;
+  out.Add("total_eviction_exceeded_time", (keyspace.over_limit_us + exceeded_us) / 1000);
+  out.Add("current_eviction_exceeded_time", exceeded_us / 1000);
   out.Add("keyspace_hits", keyspace.keyspace_hits);
   out.Add("keyspace_misses", keyspace.keyspace_misses);
   out.Add("pubsub_channels", server.pubsub().channel_count());
@@ -387,6 +391,7 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("loads_under_way", keyspace.loads_under_way());
   out.Add("commands_rerun", stats.commands_rerun);
   out.Add("demoted_objects", stats.demoted_objects);
+  out.Add("evict_us", stats.evict_us);
   out.Add("turns", server.stats().turns);
   out.Add("commits", stats.commits);
   out.Add("commit_us", stats.commit_us);

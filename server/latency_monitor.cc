@@ -9,8 +9,8 @@ namespace thermocline {
 
 namespace {
 
-constexpr std::string_view kNames[kLatencyEvents] = {"command",     "fast-command", "commit", "fault-wait",
-                                                     "flush-stall", "sweep",        "fsync"};
+constexpr std::string_view kNames[kLatencyEvents] = {
+    "command", "fast-command", "commit", "fault-wait", "flush-stall", "sweep", "fsync", "eviction-cycle"};
 
 /// "12s", "5m", "3h", "2d": how long ago.
 std::string Age(uint64_t seconds) {
@@ -174,6 +174,11 @@ void Advise(std::string& out, LatencyEvent event, const LatencySettings& setting
       break;
     case LatencyEvent::kFsync:
       add("The disk takes long to sync. Commands do not wait for it, but commits that come meanwhile may.");
+      break;
+    case LatencyEvent::kEviction:
+      add("Memory is at maxmemory, and large keys leave it, or many at once. A slice takes no longer than "
+          "the "
+          "largest of them; a smaller maxmemory-samples makes each choice cheaper.");
       break;
   }
 }

@@ -10,7 +10,7 @@
 
 namespace thermocline {
 
-/// What can be slow. The first two are Redis's, the others are about the disk beneath.
+/// What can be slow. The first two and the last are Redis's, the others are about the disk beneath.
 enum class LatencyEvent : uint8_t {
   kCommand,      ///< a command ran on the keyspace thread
   kFastCommand,  ///< one with the flag "fast"
@@ -19,8 +19,9 @@ enum class LatencyEvent : uint8_t {
   kFlushStall,   ///< a commit was held up because RocksDB was behind
   kSweep,        ///< a slice of the work on expired keys
   kFsync,        ///< the log was synced beside the commands
+  kEviction,     ///< a slice of eviction; Redis's, too
 };
-inline constexpr size_t kLatencyEvents = 7;
+inline constexpr size_t kLatencyEvents = 8;
 
 std::string_view LatencyEventName(LatencyEvent event);
 /// Exact names only, as in Redis.

@@ -15,8 +15,7 @@ namespace {
 constexpr std::string_view kLogLevels[] = {"debug", "verbose", "notice", "warning"};
 constexpr std::string_view kPolicies[] = {"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
                                           "allkeys-lru",  "allkeys-lfu",  "allkeys-random",  "noeviction"};
-// `delete` is not there yet: evicting in Redis's sense needs logging and events.
-constexpr std::string_view kActions[] = {"demote"};
+constexpr std::string_view kActions[] = {"demote", "delete"};
 constexpr std::string_view kFsyncs[] = {"everysec", "always", "no"};
 constexpr std::string_view kDebugCommand[] = {"no", "yes", "local"};
 
@@ -205,13 +204,16 @@ constexpr OptionRow kRows[] = {
     {"io-readers", "", Change::kAtStart, IntField{&O::io_readers, 1, 256},
      "Threads that fetch cold data from disk; as many cold reads are on their way at one time."},
     {"maxmemory", "", Change::kLive, AutoMemoryField{&O::maxmemory},
-     "RAM for hot data; 0: no limit; `auto`: half of what the process may use."},
+     "RAM for hot data: keys, values and their table, which is INFO's `hot_bytes`; 0: no limit; `auto`: half "
+     "of "
+     "what the process may use."},
     {"maxmemory-policy", "", Change::kLive, Enum<&O::maxmemory_policy>(kPolicies),
      "What leaves RAM first: `volatile-lru`, `volatile-lfu`, `volatile-random`, `volatile-ttl`, "
      "`allkeys-lru`, "
      "`allkeys-lfu`, `allkeys-random` or `noeviction`."},
     {"maxmemory-action", "", Change::kLive, Enum<&O::maxmemory_action>(kActions),
-     "What leaves RAM stays on disk. Only `demote` so far."},
+     "What it is to leave RAM: `demote` (the key stays on disk) or `delete` (the key is deleted, as in "
+     "Redis)."},
     {"maxmemory-samples", "", Change::kLive, IntField{&O::maxmemory_samples, 1, INT32_MAX},
      "Keys that the policy compares per eviction; more is closer to the ideal and slower."},
     {"lfu-log-factor", "", Change::kLive, IntField{&O::lfu_log_factor, 0, INT32_MAX},
@@ -248,7 +250,7 @@ constexpr OptionRow kRows[] = {
      "How many commands SLOWLOG keeps."},
     {"latency-monitor-threshold", "", Change::kLive, IntField{&O::latency_threshold_ms, 0, INT64_MAX},
      "LATENCY keeps what took so many milliseconds: commands, commits, waits for cold reads, stalls, syncs, "
-     "expiry; 0: nothing."},
+     "expiry, eviction; 0: nothing."},
     {"latency-tracking", "", Change::kLive, BoolField{&O::latency_tracking},
      "Keep how long calls take, per command, for LATENCY HISTOGRAM and INFO latencystats."},
     {"latency-tracking-info-percentiles", "", Change::kLive, WordsField{GetPercentiles, SetPercentiles},

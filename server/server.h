@@ -196,7 +196,9 @@ class Server {
   Step RunCommand(Client& client, const CommandTable::Entry& entry, std::span<const std::string_view> args,
                   size_t reply_from);
   const CommandTable::Entry* Resolve(std::span<const std::string_view> args, std::string* error) const;
-  std::string Refusal(const Client& client, const CommandTable::Entry& entry) const;
+  std::string Refusal(const Client& client, const CommandTable::Entry& entry, bool out_of_memory) const;
+  bool NeedsMemory(const Client& client, const CommandTable::Entry& entry) const;
+  bool MakeRoom();
   bool Writes(const Client& client, const CommandTable::Entry& entry) const;
   bool MustQueue(const Client& client, const CommandTable::Entry& entry) const;
   void Suspend(Client& client, Wanted& wanted);

@@ -20,6 +20,7 @@ void Transaction::Queue(const CommandTable::Entry& entry, std::span<const std::s
   }
   bytes_ += size + args.size() * sizeof(std::string_view) + sizeof(Queued);
   writes_ |= (entry.command->flags & (kWrite | kMayReplicate)) != 0;
+  denies_oom_ |= (entry.command->flags & kDenyOom) != 0;
   buffers_.push_back(std::move(buffer));
   commands_.push_back(std::move(queued));
 }

@@ -37,6 +37,8 @@ class Transaction {
   size_t memory_bytes() const { return bytes_; }
   /// Some command writes.
   bool writes() const { return writes_; }
+  /// Some command may need memory: EXEC is refused when there is none.
+  bool denies_oom() const { return denies_oom_; }
 
   bool aborted = false;  ///< a command could not be queued: EXEC will refuse
 
@@ -45,6 +47,7 @@ class Transaction {
   std::vector<std::unique_ptr<char[]>> buffers_;  ///< of the arguments, one per command
   size_t bytes_ = 0;
   bool writes_ = false;
+  bool denies_oom_ = false;
 };
 
 }  // namespace thermocline

@@ -73,6 +73,7 @@ void Server::NoteWork(KeyspaceWork work, uint64_t us) {
     case KeyspaceWork::kStall: return NoteLatency(LatencyEvent::kFlushStall, us);
     case KeyspaceWork::kSweep: return NoteLatency(LatencyEvent::kSweep, us);
     case KeyspaceWork::kSync: return NoteLatency(LatencyEvent::kFsync, us);
+    case KeyspaceWork::kEvict: return NoteLatency(LatencyEvent::kEviction, us);
   }
 }
 

@@ -67,10 +67,11 @@ constexpr KeySpec kWatched[] = {{.flags = kKeyRo, .last = -1}};
 constexpr std::string_view kWaitTips[] = {"request_policy:all_shards", "response_policy:agg_min"};
 
 constexpr Command kCommands[] = {
-    {"discard", 1, kFlags | kNotQueued, kTransactions, "2.0.0", "O(N) for N queued commands",
+    {"discard", 1, kFlags | kNotQueued | kLeavesMulti, kTransactions, "2.0.0", "O(N) for N queued commands",
      "Closes a transaction without running it.", Discard},
-    {"exec", 1, kNoScript | kLoading | kStale | kSkipSlowlog | kNotQueued | kRunsQueued, kTransactions,
-     "1.2.0", "Depends on the queued commands", "Runs the queued commands at one moment, all or none.", Exec},
+    {"exec", 1, kNoScript | kLoading | kStale | kSkipSlowlog | kNotQueued | kRunsQueued | kLeavesMulti,
+     kTransactions, "1.2.0", "Depends on the queued commands",
+     "Runs the queued commands at one moment, all or none.", Exec},
     {"multi", 1, kFlags | kNotQueued, kTransactions, "1.2.0", "O(1)",
      "Opens a transaction: commands are queued until EXEC.", Multi},
     {"unwatch", 1, kFlags, kTransactions, "2.2.0", "O(N) for N watched keys", "Watches no key any more.",

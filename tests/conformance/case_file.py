@@ -118,11 +118,13 @@ class Step:
 
 
 class CaseFile:
-    """`options`: servers options of @server lines, for which the file gets servers of its own."""
+    """`options`: servers options of @server lines, for which the file gets servers of its own. `our_options`: of
+    @ours lines, which only ours gets then."""
 
     def __init__(self, path):
         self.path = path
         self.options = []
+        self.our_options = []
         self.fresh = True
         self.steps = []
         with open(path, encoding="utf-8") as file:
@@ -192,6 +194,9 @@ class CaseFile:
                 return step
             elif directive == "server":
                 self.options += [token.data.decode() for token in tokens[i:]]
+                return None
+            elif directive == "ours":
+                self.our_options += [token.data.decode() for token in tokens[i:]]
                 return None
             else:
                 raise ValueError(f"unknown directive @{directive}")

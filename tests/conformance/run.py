@@ -209,8 +209,10 @@ class Runner:
         self.passed = 0
         self.failed = 0
 
-    def pair(self, both_options=()):
-        return sides.Pair(self.args.server, self.options, both_options, self.args.timeout)
+    def pair(self, both_options=(), our_options=()):
+        if servers.is_redis(self.args.server or servers.REDIS_SERVER):
+            our_options = ()
+        return sides.Pair(self.args.server, self.options + list(our_options), both_options, self.args.timeout)
 
     def worker(self):
         pair = None
@@ -220,8 +222,8 @@ class Runner:
             except queue.Empty:
                 break
             try:
-                if case.options:
-                    own = self.pair(case.options)
+                if case.options or case.our_options:
+                    own = self.pair(case.options, case.our_options)
                     self.run_file(case, own)
                     self.stop(own)
                     continue

@@ -97,6 +97,37 @@ TEST_F(EvictionOrderTest, VolatilePoliciesTakeKeysWithAnExpiryFirst) {
   EXPECT_LT(odd, kKeys / 2 / 5);
 }
 
+TEST_F(EvictionOrderTest, AmongKeysWithoutExpiryVolatilePoliciesTakeTheOldest) {
+  Fill(0, 0);
+  clock.AdvanceMs(60'000);
+  for (int i = 0; i < kKeys; i += 2) Get(Name("k", i));
+  const auto [even, odd] = EvictHalf(EvictionPolicy::kVolatileTtl);
+  EXPECT_GT(even, kKeys / 2 * 8 / 10);
+  EXPECT_LT(odd, kKeys / 2 / 5);
+}
+
+TEST_F(EvictionOrderTest, BetweenLruAndLfuEveryObjectStartsOver) {
+  Fill(0, 0);
+  Commit();
+  const auto all = [&](auto&& holds) {
+    for (int i = 0; i < kKeys; ++i) {
+      if (!holds(keyspace->hot().Find(0, Name("k", i)))) return false;
+    }
+    return true;
+  };
+  clock.AdvanceMs(3600'000);
+  keyspace->TakeIn();
+  keyspace->SetEviction({.policy = EvictionPolicy::kAllKeysLfu});
+  EXPECT_TRUE(keyspace->Housekeeping());  // not all at once
+  while (keyspace->Housekeeping()) {
+  }
+  EXPECT_TRUE(all([&](const Object* object) { return keyspace->eviction().Frequency(object) == 5; }));
+  keyspace->SetEviction({.policy = EvictionPolicy::kVolatileTtl});
+  while (keyspace->Housekeeping()) {
+  }
+  EXPECT_TRUE(all([&](const Object* object) { return keyspace->eviction().IdleMs(object) == 0; }));
+}
+
 TEST_F(EvictionOrderTest, LruAfterTheClockWasSetBack) {
   Fill(0, 0);
   clock.SetWallMs(now() - 3600'000);

@@ -441,6 +441,27 @@ void RowTree::InsertImage(Path& path, const Image& image) {
   path.leaf->Place(path.pos, image);
 }
 
+void RowTree::Fill(std::span<const Row> rows) {
+  CHECK(root_ == nullptr && gaps_ == 0);
+  size_t bytes = sizeof(Leaf), data = 0;
+  bool one_leaf = !rows.empty();
+  for (size_t i = 0; i < rows.size() && one_leaf; ++i) {
+    const auto& [key, value] = rows[i];
+    bytes += Image{0, key, value}.need();
+    data += key.size() + value.size();
+    one_leaf = key.size() <= kMaxInline && value.size() <= kMaxInline && bytes <= kSplitBytes &&
+               (i == 0 || Compare(rows[i - 1].key, key) < 0);
+  }
+  if (!one_leaf) {
+    for (const auto& [key, value] : rows) Put(key, value);
+    return;
+  }
+  Leaf* leaf = NewLeaf(bytes);
+  for (const auto& [key, value] : rows) leaf->Place(leaf->entries, {0, key, value});
+  root_ = leaf;
+  data_bytes_ = data;
+}
+
 void RowTree::MakeRoom(Path& path, size_t need) {
   Leaf* leaf = path.leaf;
   if (leaf->free_bytes() >= need) return;

@@ -40,6 +40,8 @@ bool ToScoreRows(UnpackScratch* scratch) {
 void AppendPacked(const ObjectRows& rows, std::string* out) {
   format::AppendCollectionBody(*out, rows.body);
   AppendVarint(*out, rows.fields.count());
+  constexpr size_t kSizesMax = 4;  // of most rows
+  out->reserve(out->size() + rows.fields.data_bytes() + rows.fields.count() * kSizesMax);
   for (RowTree::Cursor c = rows.fields.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
     AppendSized(*out, c.key());
     AppendSized(*out, c.value());

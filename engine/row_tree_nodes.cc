@@ -103,7 +103,10 @@ int Leaf::SplitPoint() const {
   const size_t half = live_bytes() / 2;
   size_t bytes = sizeof(Leaf);
   int i = 0;
-  while (i < entries - 1 && bytes < half) bytes += row_bytes(i++) + sizeof(uint16_t);
+  // Up to where half a row would be too much.
+  while (i < entries - 1 && bytes + (row_bytes(i) + sizeof(uint16_t)) / 2 <= half) {
+    bytes += row_bytes(i++) + sizeof(uint16_t);
+  }
   return std::max(i, 1);
 }
 
@@ -428,14 +431,45 @@ void RowTree::InsertEntry(Path& path, Kind kind, bool gap, std::string_view key,
   InsertImage(path, image);
 }
 
+namespace {
+
+// The path runs along the left or the right edge of the tree down to `levels`: appending and prepending there
+// leave full nodes behind instead of half-empty ones.
+template <typename Path>
+bool OnLeftEdge(const Path& path, int levels) {
+  for (int level = 0; level < levels; ++level) {
+    if (path.index[level] != 0) return false;
+  }
+  return true;
+}
+
+template <typename Path>
+bool OnRightEdge(const Path& path, int levels) {
+  for (int level = 0; level < levels; ++level) {
+    if (path.index[level] != path.node[level]->n - 1) return false;
+  }
+  return true;
+}
+
+// Before the first entry of the tree or behind the last.
+template <typename Path>
+bool AtEdge(const Path& path) {
+  return path.pos == path.leaf->entries ? OnRightEdge(path, path.height)
+                                        : path.pos == 0 && OnLeftEdge(path, path.height);
+}
+
+}  // namespace
+
 void RowTree::InsertImage(Path& path, const Image& image) {
   if (path.leaf == nullptr) {
     path.leaf = NewLeaf(sizeof(Leaf) + image.need());
     root_ = path.leaf;
-  } else if (path.leaf->live_bytes() + image.need() > kSplitBytes && path.leaf->entries > 0) {
-    SplitLeaf(path, image);
-    return;
   } else {
+    const size_t live = path.leaf->live_bytes() + image.need();
+    if (live > kSplitBytes && path.leaf->entries > 0 && (live > kMaxLeafBytes || !AtEdge(path))) {
+      SplitLeaf(path, image);
+      return;
+    }
     MakeRoom(path, image.need());
   }
   path.leaf->Place(path.pos, image);
@@ -479,28 +513,6 @@ void RowTree::MakeRoom(Path& path, size_t need) {
   SetChild(path, path.height, leaf);
 }
 
-namespace {
-
-// The path runs along the left or the right edge of the tree down to `levels`: appending and prepending there
-// leave full nodes behind instead of half-empty ones.
-template <typename Path>
-bool OnLeftEdge(const Path& path, int levels) {
-  for (int level = 0; level < levels; ++level) {
-    if (path.index[level] != 0) return false;
-  }
-  return true;
-}
-
-template <typename Path>
-bool OnRightEdge(const Path& path, int levels) {
-  for (int level = 0; level < levels; ++level) {
-    if (path.index[level] != path.node[level]->n - 1) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
 /// Splits the path's leaf in two and places `image` in one of them.
 void RowTree::SplitLeaf(Path& path, const Image& image) {
   Leaf* old = path.leaf;
@@ -516,7 +528,7 @@ void RowTree::SplitLeaf(Path& path, const Image& image) {
   const bool into_left = middle == 0 || (middle < n && path.pos <= middle);
   // A leaf at the edge is likely to be filled at once: in a larger tree it gets its full size.
   const size_t edge_bytes =
-      std::max(sizeof(Leaf) + image.need(), path.height > 0 ? kSplitBytes : kSplitBytes / 4);
+      std::max(sizeof(Leaf) + image.need(), path.height > 0 ? kMaxLeafBytes : kSplitBytes / 4);
   Leaf *left = old, *right = old;
   if (middle == n) {
     right = NewLeaf(edge_bytes);
@@ -539,6 +551,7 @@ Inner* RowTree::InnerWithRoom(Path& path, int level, int children) {
   if (inner->n + children <= inner->capacity) return inner;
   int capacity = inner->capacity;
   while (capacity < inner->n + children) capacity *= 2;
+  capacity = std::min(capacity, kFanout);
   Inner* larger = NewInner(capacity);
   larger->n = inner->n;
   larger->prefix_size = inner->prefix_size;

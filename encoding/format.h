@@ -43,9 +43,9 @@
 ///   body   string, not spread:     the value
 ///          string, spread:         size in bytes u64
 ///          collection:             count varint | aux0 varint | aux1 varint (meaning: by type)
-///          collection, not spread: then the packed rows, fields first:
+///          collection, not spread: then the packed rows, those of the fields space:
 ///                                  rows varint, each: key size varint | key | value size varint | value
-///                                  rows varint, each: key size varint | key           (scores)
+///                                  (scores rows of sorted sets follow from them)
 ///
 /// Rows of spread objects
 ///
@@ -75,6 +75,9 @@
 ///   aux0, aux1: no row has a smaller sortable score than aux0, nor a larger one than the inverse of aux1. So
 ///   0 and 0 tell nothing; a set that is not spread keeps them so. (golden, 7 members, scores from 100 to
 ///   799: 07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f)
+///
+///   A row of scores is the score, with which the value of a row of fields begins, and that row's key. So a
+///   set that is not spread keeps no rows of scores.
 ///
 ///   kLingering: fields rows may be left over from members that were removed by the million, and are purged
 ///   one after the other. A row of fields counts only if scores has its row.
@@ -145,8 +148,8 @@ Status DecodeHead(std::string_view& in, Head* head);
 void AppendCollectionBody(std::string& out, const CollectionBody& body);
 bool DecodeCollectionBody(std::string_view& in, CollectionBody* body);
 
-/// Reads the packed rows of one space and leaves `in` behind them; calls `visit` for each row until bytes are
-/// missing (then false).
+/// Reads packed rows and leaves `in` behind them; calls `visit` for each row until bytes are missing (then
+/// false).
 template <typename Visit>
 bool DecodePackedRows(std::string_view& in, Visit&& visit) {
   uint64_t rows;
@@ -155,17 +158,6 @@ bool DecodePackedRows(std::string_view& in, Visit&& visit) {
     std::string_view key, value;
     if (!ReadSized(in, &key) || !ReadSized(in, &value)) return false;
     visit(key, value);
-  }
-  return true;
-}
-template <typename Visit>
-bool DecodePackedKeys(std::string_view& in, Visit&& visit) {
-  uint64_t rows;
-  if (!ReadVarint(in, &rows)) return false;
-  for (; rows > 0; --rows) {
-    std::string_view key;
-    if (!ReadSized(in, &key)) return false;
-    visit(key);
   }
   return true;
 }

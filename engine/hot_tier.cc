@@ -119,8 +119,13 @@ void HotTier::Prefetch(uint16_t db, std::span<const KeyHint> hints) const {
   bool rows = false;
   for (size_t i = 0; i < n; ++i) {
     if (probes[i].object == nullptr || !probes[i].object->live()) continue;
-    __builtin_prefetch(probes[i].object->value);
-    rows |= probes[i].object->has_rows;
+    const Object* object = probes[i].object;
+    __builtin_prefetch(object->value);
+    rows |= object->has_rows;
+    // Who unpacks it needs all lines.
+    for (size_t at = 64; object->at_rest && at < object->value_size; at += 64) {
+      __builtin_prefetch(object->value + at);
+    }
   }
   for (size_t i = 0; rows && i < n; ++i) {
     const Object* object = probes[i].object;
@@ -237,6 +242,7 @@ void HotTier::FreeValue(Object* object) {
   if (object->live()) {
     if (object->has_rows) {
       object_bytes_ -= object->rows->accounted_bytes;
+      if (object->rows->bench_place != kOffBench) workbench_.Remove(object);
       std::unique_ptr<ObjectRows> rows(object->rows);
       // Its memory leaves the account now, though it is freed a moment later.
       if (rows->accounted_bytes > kFreeBytesMax) dropped_.push_back(std::move(rows));
@@ -248,6 +254,7 @@ void HotTier::FreeValue(Object* object) {
   object->value = nullptr;
   object->value_size = 0;
   object->has_rows = false;
+  object->at_rest = false;
 }
 
 void HotTier::Become(Object* object, Object::State state) {
@@ -262,10 +269,9 @@ void HotTier::BecomeLoading(Object* object, Load* load) {
   object->load = load;
 }
 
-char* HotTier::ResizeString(Object* object, size_t size) {
-  const bool keep = object->live() && !object->has_rows;
-  if (!keep) FreeValue(object);
-  if (keep) object_bytes_ -= Allocated(object->value);
+/// Makes `value` so large; what was there stays.
+void HotTier::Allot(Object* object, size_t size) {
+  object_bytes_ -= Allocated(object->value);
   // realloc inside one size class gives the same block back, so growth by appending is cheap without slack.
   if (size == 0) {
     std::free(object->value);
@@ -275,6 +281,11 @@ char* HotTier::ResizeString(Object* object, size_t size) {
   }
   object->value_size = static_cast<uint32_t>(size);
   object_bytes_ += Allocated(object->value);
+}
+
+char* HotTier::ResizeString(Object* object, size_t size) {
+  if (!object->live() || object->type != ObjectType::kString || object->has_rows) FreeValue(object);
+  Allot(object, size);
   object->type = ObjectType::kString;
   SetState(object, Object::State::kLive);
   return object->value;
@@ -290,13 +301,24 @@ void HotTier::BecomeRows(Object* object, ObjectType type, std::unique_ptr<Object
   object->rows = rows.release();
   object->has_rows = true;
   object->type = type;
-  object->rows->accounted_bytes = RowBytes(object->rows);
-  object_bytes_ += object->rows->accounted_bytes;
+  SetState(object, Object::State::kLive);
+  Recount(object);
+}
+
+void HotTier::BecomeAtRest(Object* object, ObjectType type, std::string_view packed) {
+  FreeValue(object);
+  Allot(object, packed.size());
+  std::memcpy(object->value, packed.data(), packed.size());
+  object->at_rest = true;
+  object->type = type;
   SetState(object, Object::State::kLive);
 }
 
 void HotTier::Recount(Object* object) {
   if (!object->live() || !object->has_rows) return;
+  const bool on_bench = object->rows->bench_place != kOffBench;
+  if (object->rows->id == 0 && !on_bench) workbench_.Add(object);
+  if (object->rows->id != 0 && on_bench) workbench_.Remove(object);
   object_bytes_ -= object->rows->accounted_bytes;
   object->rows->accounted_bytes = RowBytes(object->rows);
   object_bytes_ += object->rows->accounted_bytes;
@@ -308,6 +330,9 @@ void HotTier::MoveValue(Object* from, Object* to) {
   to->value = from->value;  // the pointer of either kind
   to->value_size = from->value_size;
   to->has_rows = from->has_rows;
+  to->at_rest = from->at_rest;
+  to->used_again = from->used_again;
+  if (to->has_rows && to->rows->bench_place != kOffBench) workbench_.Replace(to->rows->bench_place, to);
   to->type = from->type;
   to->encoding = from->encoding;
   to->expire_at_ms = from->expire_at_ms;
@@ -317,6 +342,7 @@ void HotTier::MoveValue(Object* from, Object* to) {
   from->value = nullptr;
   from->value_size = 0;
   from->has_rows = false;
+  from->at_rest = false;
   from->expire_at_ms = 0;
 }
 

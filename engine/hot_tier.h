@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/object.h"
+#include "engine/workbench.h"
 
 namespace thermocline {
 
@@ -51,14 +52,21 @@ class HotTier {
   /// As BecomeString with `size` bytes that the caller fills in: the first bytes of an old inline value stay.
   char* ResizeString(Object* object, size_t size);
   void BecomeRows(Object* object, ObjectType type, std::unique_ptr<ObjectRows> rows);
+  /// `packed`: what lies behind the head of its metadata value. Expiry and encoding stay.
+  void BecomeAtRest(Object* object, ObjectType type, std::string_view packed);
   void BecomeAbsent(Object* object) { Become(object, Object::State::kAbsent); }
   void BecomeCold(Object* object) { Become(object, Object::State::kCold); }
   void BecomeLoading(Object* object, Load* load);
-  /// The rows were changed in place: takes their size into the account again.
+  /// The rows were changed in place, or packed or spread: takes their size into the account again.
   void Recount(Object* object);
   /// Takes the value out of `from` (which becomes absent) into `to` (which loses what it had). For RENAME and
   /// MOVE.
   void MoveValue(Object* from, Object* to);
+
+  /// Packed collections that are not at rest.
+  const Workbench& workbench() const { return workbench_; }
+  /// See Workbench::Excess. The caller puts what it gets to rest.
+  Object* ExcessOnBench(size_t places) { return workbench_.Excess(places); }
 
   /// Rows that were let go and would take long to free: the caller frees them wherever it likes.
   std::vector<std::unique_ptr<ObjectRows>> TakeDropped() { return std::exchange(dropped_, {}); }
@@ -104,6 +112,7 @@ class HotTier {
   void FreeValue(Object* object);
   void Collect(size_t segment, std::vector<Object*>* objects) const;
   void SetState(Object* object, Object::State state);
+  void Allot(Object* object, size_t size);
 
   const uint64_t seed_;
   int depth_ = 0;  ///< directory_ has 2^depth_ entries, indexed by the top bits of the hash
@@ -111,6 +120,7 @@ class HotTier {
   std::vector<Segment*> all_segments_;  ///< each once
   std::vector<uint64_t> live_;          ///< by physical database
   std::vector<std::unique_ptr<ObjectRows>> dropped_;
+  Workbench workbench_;
   uint64_t object_count_ = 0;
   size_t object_bytes_ = 0;
   size_t table_bytes_ = 0;

@@ -8,6 +8,10 @@ namespace thermocline {
 
 namespace {
 
+constexpr int kRestsPerSlice = 2048;
+// Of a small hot tier no more than about this share is for what packed collections cost more when unpacked.
+constexpr uint64_t kUnpackedShare = 16;
+constexpr uint64_t kUnpackedBytes = 1024;
 constexpr size_t kSegmentsPerSlice = 8;
 constexpr size_t kSweepKeysPerScan = 1024;
 constexpr size_t kSweepKeysPerSlice = 64;
@@ -26,7 +30,8 @@ void Keyspace::Tick() {
 }
 
 bool Keyspace::Housekeeping() {
-  bool more = EvictSlice();
+  bool more = RestSlice();
+  more |= EvictSlice();
   if (restamping_) more |= RestampSlice();
   for (std::unique_ptr<ObjectRows>& rows : hot_.TakeDropped()) {
     // A reader frees them: nobody else knows them any more.
@@ -41,6 +46,24 @@ bool Keyspace::Housekeeping() {
   }
   if (std::exchange(purge_again_, false)) StartPurge();
   return more;
+}
+
+// ---- Rest ----
+
+/// Packs what has no place on the workbench any more. Not while a command runs: it holds the rows.
+bool Keyspace::RestSlice() {
+  size_t places = options_.unpacked_max;
+  if (options_.hot_bytes_max != 0) {
+    places = std::min<size_t>(places, options_.hot_bytes_max / kUnpackedShare / kUnpackedBytes);
+  }
+  for (int rested = 0; rested < kRestsPerSlice; ++rested) {
+    Object* object = hot_.ExcessOnBench(places);
+    if (object == nullptr) return false;
+    head_value_.clear();
+    AppendPacked(*object->rows, &head_value_);
+    hot_.BecomeAtRest(object, object->type, head_value_);
+  }
+  return true;
 }
 
 // ---- Dropped databases ----

@@ -21,6 +21,7 @@
 #include "engine/eviction.h"
 #include "engine/hot_tier.h"
 #include "engine/load.h"
+#include "engine/packed_rows.h"
 #include "engine/reader_pool.h"
 #include "engine/store.h"
 #include "engine/sync_mode.h"
@@ -31,8 +32,12 @@ namespace thermocline {
 
 /// A string up to this size is one metadata row; a larger one is kept in chunks.
 inline constexpr size_t kInlineBytesMax = 64 << 10;
-/// Rows up to this many bytes in all are packed into the metadata row.
+/// Rows up to this many bytes in all (PackedBytes) are packed into the metadata row.
 inline constexpr size_t kPackedBytesMax = 1024;
+/// So many packed collections keep their rows unpacked in RAM; the others are at rest, and a command that
+/// asks for one pays a third of a microsecond to unpack it, and another to pack it again. At half a kilobyte
+/// each these are as much as a core's second-level cache holds: beyond it, being unpacked saves ever less.
+inline constexpr size_t kUnpackedMax = 4096;
 
 /// Until when Redis keeps a collection in its compact form, which OBJECT ENCODING tells. Nothing here depends
 /// on it but that name.
@@ -58,6 +63,7 @@ struct KeyspaceOptions {
   std::string dir;  ///< the database is in `dir`/rocksdb
   int databases = 16;
   uint64_t hot_bytes_max = 0;  ///< 0: no limit
+  size_t unpacked_max = kUnpackedMax;
   EvictionOptions eviction;
   SyncMode sync_mode = SyncMode::kEverySecond;
   uint64_t string_bytes_max = 512ull << 20;
@@ -356,6 +362,7 @@ class Keyspace {
   bool RestampSlice();
 
   // Slices of background work (housekeeping.cc).
+  bool RestSlice();
   bool ReclaimSlice();
   void StartSweep();
   bool SweepSlice();
@@ -401,6 +408,7 @@ class Keyspace {
   bool state_in_batch_ = false;
   std::string state_row_;
   std::string head_value_;
+  UnpackScratch unpack_scratch_;
   std::vector<uint64_t> new_purges_;  ///< object ids that this turn gave to the purge
   std::vector<uint64_t> purged_;      ///< object ids that this turn purged
   bool stalled_ = false;

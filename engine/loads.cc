@@ -256,6 +256,8 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
   }
   if (head.type == ObjectType::kString && head.object_id == 0) {
     hot_.BecomeString(object, value);
+  } else if (head.object_id == 0) {
+    hot_.BecomeAtRest(object, head.type, value);
   } else {
     auto rows = std::make_unique<ObjectRows>();
     rows->id = head.object_id;
@@ -263,21 +265,13 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
     rows->lingering = head.lingering;
     bool ok;
     if (head.type == ObjectType::kString) {
-      ok = ReadBig64(value, &rows->body.aux0) && value.empty();
+      ok = ReadBig64(value, &rows->body.aux0);
     } else {
       ok = format::DecodeCollectionBody(value, &rows->body);
     }
-    if (ok && rows->id != 0) {
-      ok = value.empty();
-      rows->fields.Forget();
-      rows->scores.Forget();
-    } else if (ok) {
-      ok = format::DecodePackedRows(
-               value, [&](std::string_view key, std::string_view row) { rows->fields.Put(key, row); }) &&
-           format::DecodePackedKeys(value, [&](std::string_view key) { rows->scores.Put(key, {}); }) &&
-           value.empty();
-    }
-    if (!ok) {
+    rows->fields.Forget();
+    rows->scores.Forget();
+    if (!ok || !value.empty()) {
       hot_.BecomeCold(object);
       return bad;
     }

@@ -17,6 +17,9 @@ enum class RowSpace : uint8_t { kFields, kScores };
 
 struct Load;
 
+/// No place on the workbench (engine/workbench.h).
+inline constexpr uint32_t kOffBench = UINT32_MAX;
+
 /// What an object with rows has beyond its head: collections, and strings that are kept in chunks.
 struct ObjectRows {
   uint64_t id = 0;              ///< 0: packed (all rows inside the metadata row)
@@ -25,6 +28,7 @@ struct ObjectRows {
   RowTree scores;
   /// Of a sorted set: fields rows of removed members may be left over, until they are purged (Txn::Linger).
   bool lingering = false;
+  uint32_t bench_place = kOffBench;
   uint32_t linger_round = 0;      ///< how often rows were left over since the object is in RAM
   uint64_t version = 0;           ///< never the same again once a command has written to the object
   uint64_t load_tag = 0;          ///< of the reads under way for these rows; 0: there were none yet
@@ -35,8 +39,11 @@ struct ObjectRows {
   RowTree& tree(RowSpace space) { return space == RowSpace::kFields ? fields : scores; }
 };
 
-/// One key in RAM. Allocated with its key behind it; its address is stable until the hot tier frees it.
-/// Owned by the hot tier; used on the keyspace thread only.
+/// One key in RAM. A collection whose rows are packed has two forms: with ObjectRows, or *at rest*, as the
+/// bytes that lie behind the head of its metadata value on disk (engine/packed_rows.h), which cost a
+/// fraction. What Txn gives to commands is not at rest, but where it says so; what is at rest is as on disk.
+/// Allocated with its key behind it; its address is stable until the hot tier frees it. Owned by the hot
+/// tier; used on the keyspace thread only.
 struct Object {
   enum class State : uint8_t {
     kLive,     ///< the key exists (its time may have come)
@@ -50,7 +57,7 @@ struct Object {
 
   uint64_t expire_at_ms = 0;  ///< 0: never
   union {
-    char* value = nullptr;  ///< live string, not in chunks: malloc'd, value_size bytes
+    char* value = nullptr;  ///< live string, not in chunks, or at rest: malloc'd, value_size bytes
     ObjectRows* rows;       ///< live with has_rows
     Load* load;             ///< kLoading
   };
@@ -64,10 +71,13 @@ struct Object {
   Encoding encoding : 2 = Encoding::kAuto;
   bool has_rows : 1 = false;
   bool head_dirty : 1 = false;         ///< its metadata row must be written with the turn's commit
+  bool at_rest : 1 = false;            ///< a live collection without ObjectRows
+  bool used_again : 1 = false;         ///< since it has its rows, or since the workbench looked
   uint32_t pins : 30 = 0;              ///< commands that wait and need it in RAM, and reads under way for it
   uint32_t admission : 2 = kAdmitted;  ///< an Admission
 
   std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
+  /// Of a string without rows, or of an object at rest.
   std::string_view inline_value() const { return {value, value_size}; }
   bool live() const { return state == State::kLive; }
   bool dirty() const { return mark != 0; }

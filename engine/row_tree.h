@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -71,6 +72,12 @@ class RowTree {
   /// Writes a row (insert or overwrite). Returns what was known of the key before. A value of the size of the
   /// one it replaces is written in place.
   Knowledge Put(std::string_view key, std::string_view value);
+  /// Puts rows into a tree that is complete and empty. When they are in ascending order and fit one leaf,
+  /// that is one allocation of the right size.
+  struct Row {
+    std::string_view key, value;
+  };
+  void Fill(std::span<const Row> rows);
   /// Removes a row. It is known to be absent afterwards. Returns what was known of the key before.
   Knowledge Erase(std::string_view key);
 

@@ -103,7 +103,10 @@ int Leaf::SplitPoint() const {
   const size_t half = live_bytes() / 2;
   size_t bytes = sizeof(Leaf);
   int i = 0;
-  while (i < entries - 1 && bytes < half) bytes += row_bytes(i++) + sizeof(uint16_t);
+  // Up to where half a row would be too much.
+  while (i < entries - 1 && bytes + (row_bytes(i) + sizeof(uint16_t)) / 2 <= half) {
+    bytes += row_bytes(i++) + sizeof(uint16_t);
+  }
   return std::max(i, 1);
 }
 
@@ -430,36 +433,6 @@ void RowTree::InsertEntry(Path& path, Kind kind, bool gap, std::string_view key,
   InsertImage(path, image);
 }
 
-void RowTree::InsertImage(Path& path, const Image& image) {
-  if (path.leaf == nullptr) {
-    path.leaf = NewLeaf(sizeof(Leaf) + image.need());
-    root_ = path.leaf;
-  } else if (path.leaf->live_bytes() + image.need() > kSplitBytes && path.leaf->entries > 0) {
-    SplitLeaf(path, image);
-    return;
-  } else {
-    MakeRoom(path, image.need());
-  }
-  path.leaf->Place(path.pos, image);
-}
-
-void RowTree::MakeRoom(Path& path, size_t need) {
-  Leaf* leaf = path.leaf;
-  if (leaf->free_bytes() >= need) return;
-  const size_t live = leaf->live_bytes() + need;
-  // Some slack above small sizes, so that rows whose size changes do not compact the leaf each time.
-  const size_t capacity = LeafCapacity(leaf->garbage > 0 && live > 256 ? live + live / 16 : live);
-  if (leaf->garbage > 0) leaf->Compact();
-  if (capacity <= leaf->capacity) return;
-  const size_t old_capacity = leaf->capacity;
-  const size_t slot_bytes = leaf->entries * sizeof(uint16_t);
-  leaf = static_cast<Leaf*>(Reallocate(leaf, capacity));
-  memmove(leaf->base() + capacity - slot_bytes, leaf->base() + old_capacity - slot_bytes, slot_bytes);
-  leaf->capacity = capacity;
-  path.leaf = leaf;
-  SetChild(path, path.height, leaf);
-}
-
 namespace {
 
 // The path runs along the left or the right edge of the tree down to `levels`: appending and prepending there
@@ -480,7 +453,67 @@ bool OnRightEdge(const Path& path, int levels) {
   return true;
 }
 
+// Before the first entry of the tree or behind the last.
+template <typename Path>
+bool AtEdge(const Path& path) {
+  return path.pos == path.leaf->entries ? OnRightEdge(path, path.height)
+                                        : path.pos == 0 && OnLeftEdge(path, path.height);
+}
+
 }  // namespace
+
+void RowTree::InsertImage(Path& path, const Image& image) {
+  if (path.leaf == nullptr) {
+    path.leaf = NewLeaf(sizeof(Leaf) + image.need());
+    root_ = path.leaf;
+  } else {
+    const size_t live = path.leaf->live_bytes() + image.need();
+    if (live > kSplitBytes && path.leaf->entries > 0 && (live > kMaxLeafBytes || !AtEdge(path))) {
+      SplitLeaf(path, image);
+      return;
+    }
+    MakeRoom(path, image.need());
+  }
+  path.leaf->Place(path.pos, image);
+}
+
+void RowTree::Fill(std::span<const Row> rows) {
+  CHECK(root_ == nullptr && gaps_ == 0);
+  size_t bytes = sizeof(Leaf), data = 0;
+  bool one_leaf = !rows.empty();
+  for (size_t i = 0; i < rows.size() && one_leaf; ++i) {
+    const auto& [key, value] = rows[i];
+    bytes += Image{0, key, value}.need();
+    data += key.size() + value.size();
+    one_leaf = key.size() <= kMaxInline && value.size() <= kMaxInline && bytes <= kSplitBytes &&
+               (i == 0 || Compare(rows[i - 1].key, key) < 0);
+  }
+  if (!one_leaf) {
+    for (const auto& [key, value] : rows) Put(key, value);
+    return;
+  }
+  Leaf* leaf = NewLeaf(bytes);
+  for (const auto& [key, value] : rows) leaf->Place(leaf->entries, {0, key, value});
+  root_ = leaf;
+  data_bytes_ = data;
+}
+
+void RowTree::MakeRoom(Path& path, size_t need) {
+  Leaf* leaf = path.leaf;
+  if (leaf->free_bytes() >= need) return;
+  const size_t live = leaf->live_bytes() + need;
+  // Some slack above small sizes, so that rows whose size changes do not compact the leaf each time.
+  const size_t capacity = LeafCapacity(leaf->garbage > 0 && live > 256 ? live + live / 16 : live);
+  if (leaf->garbage > 0) leaf->Compact();
+  if (capacity <= leaf->capacity) return;
+  const size_t old_capacity = leaf->capacity;
+  const size_t slot_bytes = leaf->entries * sizeof(uint16_t);
+  leaf = static_cast<Leaf*>(Reallocate(leaf, capacity));
+  memmove(leaf->base() + capacity - slot_bytes, leaf->base() + old_capacity - slot_bytes, slot_bytes);
+  leaf->capacity = capacity;
+  path.leaf = leaf;
+  SetChild(path, path.height, leaf);
+}
 
 /// Splits the path's leaf in two and places `image` in one of them.
 void RowTree::SplitLeaf(Path& path, const Image& image) {
@@ -497,7 +530,7 @@ void RowTree::SplitLeaf(Path& path, const Image& image) {
   const bool into_left = middle == 0 || (middle < n && path.pos <= middle);
   // A leaf at the edge is likely to be filled at once: in a larger tree it gets its full size.
   const size_t edge_bytes =
-      std::max(sizeof(Leaf) + image.need(), path.height > 0 ? kSplitBytes : kSplitBytes / 4);
+      std::max(sizeof(Leaf) + image.need(), path.height > 0 ? kMaxLeafBytes : kSplitBytes / 4);
   Leaf *left = old, *right = old;
   if (middle == n) {
     right = NewLeaf(edge_bytes);
@@ -520,6 +553,7 @@ Inner* RowTree::InnerWithRoom(Path& path, int level, int children) {
   if (inner->n + children <= inner->capacity) return inner;
   int capacity = inner->capacity;
   while (capacity < inner->n + children) capacity *= 2;
+  capacity = std::min(capacity, kFanout);
   Inner* larger = NewInner(capacity);
   larger->n = inner->n;
   larger->prefix_size = inner->prefix_size;

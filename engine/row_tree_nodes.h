@@ -23,11 +23,12 @@
 
 namespace thermocline::row_tree {
 
-inline constexpr size_t kMaxInline = 255;      // larger keys and values get a block of their own
-inline constexpr size_t kSplitBytes = 1536;    // a leaf whose live bytes would exceed this is split
-inline constexpr size_t kMergeBytes = 384;     // a leaf below this tries to join a neighbour
-inline constexpr size_t kMaxLeafBytes = 2048;  // what 11 bits of offset can address
-inline constexpr int kFanout = 64;
+inline constexpr size_t kMaxInline = 255;    // larger keys and values get a block of their own
+inline constexpr size_t kSplitBytes = 1536;  // a leaf whose live bytes would exceed this is split
+inline constexpr size_t kMergeBytes = 384;   // a leaf below this tries to join a neighbour
+inline constexpr size_t kMaxLeafBytes =
+    2048;                           // what 11 bits of offset can address; leaves at an edge are filled
+inline constexpr int kFanout = 63;  // a full inner node takes 2 KiB
 inline constexpr int kMaxHeight = 16;
 
 /// Bytes in a block of their own: a large key or value, or a separator.
@@ -90,8 +91,8 @@ struct Image {
   size_t need() const { return row_bytes() + sizeof(uint16_t); }
 };
 
-// Either half of a split leaf has room for the row that made it split.
-static_assert(kSplitBytes / 2 + 2 * (4 + 2 * kMaxInline) + 16 <= kMaxLeafBytes);
+// Either half of a split leaf, which may be half a row too large, has room for the row that made it split.
+static_assert(kMaxLeafBytes / 2 + (4 + 2 * kMaxInline) * 3 / 2 + 16 <= kMaxLeafBytes);
 
 struct Leaf {
   uint16_t entries;

@@ -289,6 +289,26 @@ bool Txn::ExpireIfDue(Object* object) {
   return true;
 }
 
+/// A command is about to use the object: it leaves its rest, and stays unpacked for a while.
+void Txn::Use(Object* object) {
+  Keyspace& k = keyspace_;
+  k.Access(object);
+  if (!object->at_rest) {
+    object->used_again = true;
+    return;
+  }
+  auto rows = std::make_unique<ObjectRows>();
+  if (!Unpack(object->type, object->inline_value(), &k.unpack_scratch_, rows.get())) {
+    // What is at rest is as on disk: nothing is lost with it.
+    k.hot_.BecomeCold(object);
+    k.EraseIfUseless(object);
+    k.error_ = {Code::kCorruption, "packed rows do not decode"};
+    throw Unwind{};
+  }
+  rows->version = k.NewVersion();
+  k.hot_.BecomeRows(object, object->type, std::move(rows));
+}
+
 Object* Txn::Find(std::string_view key, Access access) {
   Object* object = Known(key);
   if (object == nullptr || !object->live() || ExpireIfDue(object)) {
@@ -300,7 +320,7 @@ Object* Txn::Find(std::string_view key, Access access) {
   }
   if (access == Access::kUse) {
     ++keyspace_.stats_.keyspace_hits;
-    keyspace_.Access(object);
+    Use(object);
   }
   return object;
 }
@@ -324,7 +344,7 @@ Object* Txn::ForWrite(std::string_view key) {
   }
   ExpireIfDue(object);
   if (object->live()) {
-    keyspace_.Access(object);
+    Use(object);
   } else {
     keyspace_.eviction_.OnCreate(object);
   }

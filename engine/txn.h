@@ -92,8 +92,10 @@ class Txn {
 
   enum class Access : uint8_t {
     kUse,
-    kPeek,   ///< looking does not make the key hotter (EXISTS, TTL, ...)
-    kQuiet,  ///< nor is it told that there is none (OBJECT, ...)
+    /// Looking does not make the key hotter (EXISTS, TTL, ...). The object may be at rest: it can be removed,
+    /// but its rows and its body are not to be used.
+    kPeek,
+    kQuiet,  ///< as kPeek, nor is it told that there is none (OBJECT, ...)
   };
 
   /// The live object at `key`, or nullptr. An object whose time has come is removed on the way. May unwind.
@@ -240,6 +242,7 @@ class Txn {
 
   Object* Lookup(uint16_t physical, std::string_view key, bool* missing);
   Object* Known(std::string_view key);
+  void Use(Object* object);
   void WaitForCommit();
   void BringLateRows();
   void RememberLateRows(const Object* object);

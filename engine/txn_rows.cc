@@ -5,6 +5,7 @@
 
 #include "engine/keyspace.h"
 #include "engine/load.h"
+#include "engine/packed_rows.h"
 #include "engine/txn.h"
 
 namespace thermocline {
@@ -28,23 +29,8 @@ constexpr uint64_t kRandomCompleteMax = 64 << 10;
 
 // ---- Packed and spread ----
 
-namespace {
-
-void AppendPacked(ObjectRows* rows, std::string* out) {
-  AppendVarint(*out, rows->fields.count());
-  for (RowTree::Cursor c = rows->fields.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
-    AppendSized(*out, c.key());
-    AppendSized(*out, c.value());
-  }
-  AppendVarint(*out, rows->scores.count());
-  for (RowTree::Cursor c = rows->scores.SeekForward({}); c.at() == RowTree::Cursor::At::kRow; c.Next()) {
-    AppendSized(*out, c.key());
-  }
-}
-
-}  // namespace
-
-/// The metadata value of a live object, but for the bytes of an inline string, which follow it.
+/// The metadata value of a live object, but for the bytes of an inline string or an object at rest, which
+/// follow it.
 void Txn::EncodeHead(const Object* object, std::string* out) const {
   format::Head head{object->type, object->encoding, object->expire_at_ms, 0};
   if (object->has_rows) head.object_id = object->rows->id;
@@ -53,9 +39,10 @@ void Txn::EncodeHead(const Object* object, std::string* out) const {
   if (!object->has_rows) return;
   if (object->type == ObjectType::kString) {
     AppendBig64(*out, object->rows->body.aux0);
+  } else if (object->rows->id == 0) {
+    AppendPacked(*object->rows, out);
   } else {
     format::AppendCollectionBody(*out, object->rows->body);
-    if (object->rows->id == 0) AppendPacked(object->rows, out);
   }
 }
 
@@ -73,7 +60,7 @@ void Txn::PurgeLater(const ObjectRows& rows) {
 /// in.
 void Txn::SpreadOrPack(Object* object) {
   ObjectRows& rows = *object->rows;
-  const size_t bytes = rows.fields.data_bytes() + rows.scores.data_bytes();
+  const size_t bytes = PackedBytes(rows);
   if (rows.id == 0 && bytes > kPackedBytesMax) {
     TouchHead(object);
     rows.id = keyspace_.NewObjectId();

@@ -60,9 +60,10 @@ void ShowObject(CommandContext& c) {
 void ShowHotTier(CommandContext& c) {
   const Keyspace& keyspace = c.server.keyspace();
   const HotTier& hot = keyspace.hot();
-  std::string text = fmt::format("objects:{} bytes:{} bytes_max:{} segments:{} loads:{} purge_backlog:{}\n",
-                                 hot.object_count(), hot.used_bytes(), keyspace.options().hot_bytes_max,
-                                 hot.segments(), keyspace.loads_under_way(), keyspace.purge_backlog());
+  std::string text = fmt::format(
+      "objects:{} unpacked:{} bytes:{} bytes_max:{} segments:{} loads:{} purge_backlog:{}\n",
+      hot.object_count(), hot.workbench().size(), hot.used_bytes(), keyspace.options().hot_bytes_max,
+      hot.segments(), keyspace.loads_under_way(), keyspace.purge_backlog());
   for (int db = 0; db < keyspace.databases(); ++db) {
     if (keyspace.KeyCount(db) == 0) continue;
     text += fmt::format("db{} keys:{} expires:{} all_in_ram:{}\n", db, keyspace.KeyCount(db),

@@ -101,6 +101,7 @@ class ModelFixture : public StoredFixture, public testing::WithParamInterface<Di
 
   void SetUp() override {
     options.store.block_cache_bytes = GetParam().block_cache_bytes;
+    options.unpacked_max = 1;  // so that packed objects rest and wake all the time
     KeyspaceFixture::SetUp();
   }
 

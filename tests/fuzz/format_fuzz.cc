@@ -31,28 +31,22 @@ void FuzzMetadataValue(std::string_view in) {
   CHECK(body_again == body);
 
   std::vector<std::pair<std::string_view, std::string_view>> rows;
-  std::vector<std::string_view> keys;
   if (!DecodePackedRows(
           in, [&](std::string_view key, std::string_view value) { rows.emplace_back(key, value); })) {
     return;
   }
-  if (!DecodePackedKeys(in, [&](std::string_view key) { keys.push_back(key); })) return;
   out.clear();
   AppendVarint(out, rows.size());
   for (const auto& [key, value] : rows) {
     AppendSized(out, key);
     AppendSized(out, value);
   }
-  AppendVarint(out, keys.size());
-  for (const std::string_view key : keys) AppendSized(out, key);
   written = out;
   size_t row = 0;
   CHECK(DecodePackedRows(written, [&](std::string_view key, std::string_view value) {
     CHECK(rows[row].first == key);
     CHECK(rows[row++].second == value);
   }));
-  row = 0;
-  CHECK(DecodePackedKeys(written, [&](std::string_view key) { CHECK(keys[row++] == key); }));
   CHECK(written.empty());
 }
 

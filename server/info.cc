@@ -412,6 +412,10 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("block_cache_bytes", store.block_cache_usage_bytes());
   out.Add("block_cache_bytes_max", server.options().rocksdb_block_cache.bytes);
   out.Add("disk_bytes", store.disk_bytes());
+  // Reads of table files (and blob files), those of compaction too: what a command's cold read costs the
+  // disk.
+  out.Add("rocksdb_file_reads",
+          store.Ticker(rocksdb::LAST_LEVEL_READ_COUNT) + store.Ticker(rocksdb::NON_LAST_LEVEL_READ_COUNT));
   struct Ticker {
     std::string_view name;
     uint32_t ticker;

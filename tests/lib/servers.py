@@ -41,13 +41,16 @@ class Server:
     """One server process on a free port of 127.0.0.1.
 
     `directory`: its data; a temporary one, removed by stop(), if None. `options`: command line options as a list.
-    `config`: the text of a configuration file, written into `directory`. Use as a context manager, or call start()
+    `config`: the text of a configuration file, written into `directory`. `launcher`: words in front of the command
+    line, of a program that becomes the server. Use as a context manager, or call start()
     and stop(); after kill() or terminate(), start() starts it again on its data.
     """
 
-    def __init__(self, binary, options=(), directory=None, wait_s=60.0, name=None, config=None):
+    def __init__(self, binary, options=(), directory=None, wait_s=60.0, name=None, config=None,
+                 launcher=()):  # fmt: skip
         self.binary = binary
         self.options = list(options)
+        self.launcher = list(launcher)
         self.own_directory = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="thermocline-test-")
         self.wait_s = wait_s
@@ -92,7 +95,7 @@ class Server:
             command += ["--enable-debug-command", "yes"]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                command + self.options, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                self.launcher + command + self.options, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
 
     def wait_ready(self, poll_s=0.005):

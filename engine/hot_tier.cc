@@ -241,11 +241,12 @@ void HotTier::SetState(Object* object, Object::State state) {
 void HotTier::FreeValue(Object* object) {
   if (object->live()) {
     if (object->has_rows) {
-      object_bytes_ -= object->rows->accounted_bytes;
-      if (object->rows->bench_place != kOffBench) workbench_.Remove(object);
+      const size_t bytes = object->rows->accounted_bytes;
+      SetAccounted(object, 0);
+      if (object->rows->bench_place != kNoPlace) workbench_.Remove(object);
       std::unique_ptr<ObjectRows> rows(object->rows);
       // Its memory leaves the account now, though it is freed a moment later.
-      if (rows->accounted_bytes > kFreeBytesMax) dropped_.push_back(std::move(rows));
+      if (bytes > kFreeBytesMax) dropped_.push_back(std::move(rows));
     } else {
       object_bytes_ -= Allocated(object->value);
       std::free(object->value);
@@ -316,12 +317,39 @@ void HotTier::BecomeAtRest(Object* object, ObjectType type, std::string_view pac
 
 void HotTier::Recount(Object* object) {
   if (!object->live() || !object->has_rows) return;
-  const bool on_bench = object->rows->bench_place != kOffBench;
+  const bool on_bench = object->rows->bench_place != kNoPlace;
   if (object->rows->id == 0 && !on_bench) workbench_.Add(object);
   if (object->rows->id != 0 && on_bench) workbench_.Remove(object);
-  object_bytes_ -= object->rows->accounted_bytes;
-  object->rows->accounted_bytes = RowBytes(object->rows);
-  object_bytes_ += object->rows->accounted_bytes;
+  SetAccounted(object, RowBytes(object->rows));
+}
+
+/// The rows take so many bytes now.
+void HotTier::SetAccounted(Object* object, size_t bytes) {
+  ObjectRows& rows = *object->rows;
+  object_bytes_ += bytes - rows.accounted_bytes;
+  if (rows.large_place != kNoPlace) large_bytes_ -= rows.accounted_bytes;
+  rows.accounted_bytes = bytes;
+  const bool large = bytes > kLargeBytes && rows.id != 0;
+  if (large) large_bytes_ += bytes;
+  if (large == (rows.large_place != kNoPlace)) return;
+  if (large) {
+    rows.large_place = static_cast<uint32_t>(large_.size());
+    large_.push_back(object);
+  } else {
+    large_.back()->rows->large_place = rows.large_place;
+    large_[rows.large_place] = large_.back();
+    large_.pop_back();
+    rows.large_place = kNoPlace;
+  }
+}
+
+Object* HotTier::SampleLarge(uint64_t random) const {
+  size_t at = random % large_bytes_;
+  for (Object* object : large_) {
+    if (at < object->rows->accounted_bytes) return object;
+    at -= object->rows->accounted_bytes;
+  }
+  return large_.back();
 }
 
 void HotTier::MoveValue(Object* from, Object* to) {
@@ -332,7 +360,8 @@ void HotTier::MoveValue(Object* from, Object* to) {
   to->has_rows = from->has_rows;
   to->at_rest = from->at_rest;
   to->used_again = from->used_again;
-  if (to->has_rows && to->rows->bench_place != kOffBench) workbench_.Replace(to->rows->bench_place, to);
+  if (to->has_rows && to->rows->bench_place != kNoPlace) workbench_.Replace(to->rows->bench_place, to);
+  if (to->has_rows && to->rows->large_place != kNoPlace) large_[to->rows->large_place] = to;
   to->type = from->type;
   to->encoding = from->encoding;
   to->expire_at_ms = from->expire_at_ms;

@@ -71,6 +71,12 @@ class HotTier {
   /// Rows that were let go and would take long to free: the caller frees them wherever it likes.
   std::vector<std::unique_ptr<ObjectRows>> TakeDropped() { return std::exchange(dropped_, {}); }
 
+  /// Objects with rows that take more than kLargeBytes: of these single rows leave RAM.
+  static constexpr size_t kLargeBytes = 256 << 10;
+  size_t large_bytes() const { return large_bytes_; }
+  /// One of them, each with the chance that its size gives it. REQUIRES large_bytes() > 0.
+  Object* SampleLarge(uint64_t random) const;
+
   /// Live objects of a physical database that are in RAM.
   uint64_t live_count(uint16_t db) const { return db < live_.size() ? live_[db] : 0; }
   uint64_t object_count() const { return object_count_; }
@@ -112,6 +118,7 @@ class HotTier {
   void FreeValue(Object* object);
   void Collect(size_t segment, std::vector<Object*>* objects) const;
   void SetState(Object* object, Object::State state);
+  void SetAccounted(Object* object, size_t bytes);
   void Allot(Object* object, size_t size);
 
   const uint64_t seed_;
@@ -122,6 +129,8 @@ class HotTier {
   std::vector<std::unique_ptr<ObjectRows>> dropped_;
   Workbench workbench_;
   uint64_t object_count_ = 0;
+  std::vector<Object*> large_;
+  size_t large_bytes_ = 0;
   size_t object_bytes_ = 0;
   size_t table_bytes_ = 0;
 };

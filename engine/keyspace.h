@@ -92,6 +92,7 @@ struct KeyspaceStats {
   uint64_t expired_keys = 0;
   uint64_t evicted_keys = 0;  ///< in delete mode
   uint64_t demoted_objects = 0;
+  uint64_t demoted_leaves = 0;  ///< blocks of rows of large objects
   uint64_t purged_objects = 0;
   uint64_t sync_failures = 0;
   uint64_t commit_us = 0;        ///< in the store's write
@@ -351,6 +352,7 @@ class Keyspace {
   bool MakeRoomByDeleting();
   enum class Evicted : uint8_t { kEnough, kOutOfTime, kNothingLeft };
   Evicted Evict(uint64_t us_max);
+  bool ForgetRows();
   bool DemoteOne();
   bool DeleteOne();
   bool LetOneWaitingGo();

@@ -22,6 +22,9 @@ struct Load {
   Kind kind = Kind::kHead;
   Object* object = nullptr;
   uint64_t object_id = 0;  ///< rows only
+  uint64_t began = 0;      ///< rows only: by Keyspace's versions
+  uint64_t version =
+      0;             ///< rows only: ObjectRows::version then; 0: what was written before was not on disk yet
   uint64_t tag = 0;  ///< rows only: ObjectRows::load_tag of those that asked; others do not want the answer
   RowSpace space = RowSpace::kFields;
   std::string key;                ///< kHead: metadata key; kRow: row key; kRange: first row key of the range

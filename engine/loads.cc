@@ -140,6 +140,8 @@ Load* Keyspace::AddRowLoad(std::unique_ptr<Load> load) {
   Load*& known = row_loads_[QuestionOf(*load)];
   if (known != nullptr && known->tag == load->tag && known->rows_max >= load->rows_max) return known;
   known = load.get();
+  load->began = NewVersion();
+  load->version = load->object->dirty() ? 0 : rows.version;
   ++rows.loads;
   return AddLoad(std::move(load));
 }
@@ -236,13 +238,16 @@ void Keyspace::InstallRows(Load& load) {
   ObjectRows& rows = *object->rows;
   --rows.loads;
   if (load.found == Store::Found::kError) return;
+  // What is known wins over an answer that may be older; but of a row that was written and forgotten since,
+  // nothing is known any more.
+  if (rows.forgot_at > load.began && rows.version != load.version) return;
   RowTree& tree = rows.tree(load.space);
   if (load.kind == Load::Kind::kRange) {
     InstallRange(load, tree);
-  } else if (load.found == Store::Found::kYes) {
-    tree.LoadPoint(load.key, ToView(load.value));
   } else {
-    tree.LoadPoint(load.key, std::nullopt);
+    tree.LoadPoint(load.key,
+                   load.found == Store::Found::kYes ? std::optional(ToView(load.value)) : std::nullopt);
+    (void)tree.Find(load.key);  // somebody waits for it: it is not forgotten at once
   }
   Recount(object);
 }

@@ -18,6 +18,7 @@ constexpr uint64_t kEvictSliceUsMax = 5000;
 constexpr uint64_t kMakeRoomUs = 500;
 constexpr int kEvictionsPerLook = 16;  ///< at the clock
 constexpr int kSamplingsMax = 16;
+constexpr int kLeafTries = 8;
 constexpr size_t kSearchSegments = 64;
 constexpr size_t kRestampSegments = 16;
 constexpr size_t kWaitingPerEviction = 64;
@@ -155,8 +156,29 @@ Keyspace::Evicted Keyspace::Evict(uint64_t us_max) {
   return evicted;
 }
 
+/// A leaf of rows of a large object leaves RAM, with the chance that its share of memory gives: its key may
+/// be used all the time while most of its rows are not. So one large key cannot fill the hot tier. False:
+/// none did; this time another object is to go.
+bool Keyspace::ForgetRows() {
+  if (hot_.large_bytes() == 0 || random_() % hot_.used_bytes() >= hot_.large_bytes()) return false;
+  Object* object = hot_.SampleLarge(random_());
+  if (object->dirty()) return false;
+  ObjectRows& rows = *object->rows;
+  for (int tries = 0; tries < kLeafTries; ++tries) {
+    const bool scores = random_() % (rows.fields.memory_bytes() + rows.scores.memory_bytes() + 1) >=
+                        rows.fields.memory_bytes();
+    if (!rows.tree(scores ? RowSpace::kScores : RowSpace::kFields).ForgetLeaf(random_())) continue;
+    rows.forgot_at = NewVersion();
+    ++stats_.demoted_leaves;
+    Recount(object);
+    return true;
+  }
+  return false;
+}
+
 /// Something leaves RAM. False: nothing was met that may.
 bool Keyspace::DemoteOne() {
+  if (ForgetRows()) return true;
   const bool first_those_who_wait = admission_.bytes() > options_.hot_bytes_max / kWaitingShare ||
                                     eviction_.options().policy == EvictionPolicy::kNoEviction;
   if (first_those_who_wait && LetOneWaitingGo()) return true;

@@ -17,8 +17,8 @@ enum class RowSpace : uint8_t { kFields, kScores };
 
 struct Load;
 
-/// No place on the workbench (engine/workbench.h).
-inline constexpr uint32_t kOffBench = UINT32_MAX;
+/// Not in the list in question.
+inline constexpr uint32_t kNoPlace = UINT32_MAX;
 
 /// What an object with rows has beyond its head: collections, and strings that are kept in chunks.
 struct ObjectRows {
@@ -28,13 +28,15 @@ struct ObjectRows {
   RowTree scores;
   /// Of a sorted set: fields rows of removed members may be left over, until they are purged (Txn::Linger).
   bool lingering = false;
-  uint32_t bench_place = kOffBench;
-  uint32_t linger_round = 0;      ///< how often rows were left over since the object is in RAM
-  uint64_t version = 0;           ///< never the same again once a command has written to the object
-  uint64_t load_tag = 0;          ///< of the reads under way for these rows; 0: there were none yet
-  uint32_t loads = 0;             ///< such reads; while there are any, dummies must stay
-  size_t accounted_bytes = 0;     ///< what the hot tier's account holds for the rows
-  uint64_t admission_number = 0;  ///< its place in the queue of Admission, if it is there
+  uint32_t bench_place = kNoPlace;  ///< on the workbench (engine/workbench.h)
+  uint32_t large_place = kNoPlace;  ///< among the large objects of the hot tier
+  uint32_t linger_round = 0;        ///< how often rows were left over since the object is in RAM
+  uint64_t version = 0;             ///< never the same again once a command has written to the object
+  uint64_t load_tag = 0;            ///< of the reads under way for these rows; 0: there were none yet
+  uint32_t loads = 0;               ///< such reads; while there are any, dummies must stay
+  uint64_t forgot_at = 0;           ///< when rows that were known became unknown last, by Keyspace's versions
+  size_t accounted_bytes = 0;       ///< what the hot tier's account holds for the rows
+  uint64_t admission_number = 0;    ///< its place in the queue of Admission, if it is there
 
   RowTree& tree(RowSpace space) { return space == RowSpace::kFields ? fields : scores; }
 };

@@ -19,7 +19,7 @@ class Workbench {
   }
   void Remove(const Object* object) {
     const uint32_t place = object->rows->bench_place;
-    object->rows->bench_place = kOffBench;
+    object->rows->bench_place = kNoPlace;
     ring_[place] = ring_.back();
     ring_.pop_back();
     if (place < ring_.size()) ring_[place]->rows->bench_place = place;

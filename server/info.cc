@@ -390,6 +390,7 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("fault_wait_us", server.stats().fault_wait_us);
   out.Add("loads_under_way", keyspace.loads_under_way());
   out.Add("commands_rerun", stats.commands_rerun);
+  out.Add("demoted_row_blocks", stats.demoted_leaves);
   out.Add("demoted_objects", stats.demoted_objects);
   out.Add("evict_us", stats.evict_us);
   out.Add("turns", server.stats().turns);

@@ -210,6 +210,7 @@ class Runner:
         self.failed = 0
 
     def pair(self, both_options=(), our_options=()):
+        """The options of a case file win over those of the run."""
         if servers.is_redis(self.args.server or servers.REDIS_SERVER):
             our_options = ()
         return sides.Pair(self.args.server, self.options + list(our_options), both_options, self.args.timeout)

@@ -99,7 +99,7 @@ class Pair:
         self.timeout = timeout
         oracle = servers.Server(servers.REDIS_SERVER, servers.ORACLE_OPTIONS + list(both_options), name="redis")
         base = list(our_base) or (servers.ORACLE_OPTIONS if servers.is_redis(self.binary) else [])
-        ours = servers.Server(self.binary, base + list(both_options) + list(our_options), name="ours")
+        ours = servers.Server(self.binary, base + list(our_options) + list(both_options), name="ours")
         try:
             self.oracle = Side(oracle.start(), timeout)
             self.ours = Side(ours.start(), timeout)

@@ -200,7 +200,7 @@ TEST_F(RestTest, MovedSpreadAndEvictedOnesLeaveTheBench) {
   House();
   CheckAccount(20);
   EXPECT_NE(At(2)->rows->id, 0u);
-  EXPECT_EQ(At(2)->rows->bench_place, kOffBench);
+  EXPECT_EQ(At(2)->rows->bench_place, kNoPlace);
   EXPECT_EQ(keyspace->hot().workbench().size(), kPlaces);
   EvictAll();
   EXPECT_EQ(keyspace->hot().workbench().size(), 0u);

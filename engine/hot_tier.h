@@ -73,6 +73,9 @@ class HotTier {
 
   /// Objects with rows that take more than kLargeBytes: of these single rows leave RAM.
   static constexpr size_t kLargeBytes = 256 << 10;
+  static bool IsLarge(const Object* object) {
+    return object->live() && object->has_rows && object->rows->large_place != kNoPlace;
+  }
   size_t large_bytes() const { return large_bytes_; }
   /// One of them, each with the chance that its size gives it. REQUIRES large_bytes() > 0.
   Object* SampleLarge(uint64_t random) const;

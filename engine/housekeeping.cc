@@ -27,6 +27,7 @@ constexpr size_t kPurgePointRowsMax = 64;
 void Keyspace::Tick() {
   StartSweep();
   StartPurge();
+  StartSurvey();
 }
 
 bool Keyspace::Housekeeping() {
@@ -44,6 +45,8 @@ bool Keyspace::Housekeeping() {
     more |= SweepSlice();
     more |= LingeringSlice();
   }
+  more |= WarmSlice();
+  more |= RememberSlice();
   if (std::exchange(purge_again_, false)) StartPurge();
   return more;
 }

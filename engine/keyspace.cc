@@ -26,6 +26,7 @@ Keyspace::Keyspace(KeyspaceOptions options, const Clock& clock)
       physical_(static_cast<size_t>(options_.databases), kNone),
       sweeper_(std::make_unique<Sweeper>()),
       lingering_purger_(std::make_unique<Sweeper>()),
+      warmer_(std::make_unique<Sweeper>()),
       readers_(options_.readers, options_.wake),
       sync_mode_(options_.sync_mode) {}
 
@@ -49,6 +50,7 @@ Status Keyspace::Start() {
   now_ms_ = clock_.WallMs();
   eviction_.SetNow(now_ms_);
   sync_thread_ = std::thread([this] { SyncEverySecond(); });
+  StartWarming();
   return {};
 }
 
@@ -157,6 +159,10 @@ void Keyspace::Unpin(Waiter& waiter) {
     --object->pins;
     EraseIfUseless(object);
   }
+  for (Object* object : waiter.whole_) {
+    if (--keep_whole_[object] == 0) keep_whole_.erase(object);
+  }
+  waiter.whole_.clear();
   pins.clear();
   waiter.pins_.swap(pins);  // keeps its capacity
 }
@@ -171,7 +177,8 @@ void Keyspace::Forget(Waiter& waiter) {
 }
 
 void Keyspace::Wake(Waiter* waiter) {
-  if (--waiter->pending_ == 0 && waiter != sweeper_.get() && waiter != lingering_purger_.get()) {
+  const bool own = waiter == sweeper_.get() || waiter == lingering_purger_.get() || waiter == warmer_.get();
+  if (--waiter->pending_ == 0 && !own) {
     ready_.push_back(waiter);
   }
 }

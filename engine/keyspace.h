@@ -19,6 +19,7 @@
 #include "engine/admission.h"
 #include "engine/clock.h"
 #include "engine/eviction.h"
+#include "engine/hot_keys.h"
 #include "engine/hot_tier.h"
 #include "engine/load.h"
 #include "engine/packed_rows.h"
@@ -69,6 +70,8 @@ struct KeyspaceOptions {
   uint64_t string_bytes_max = 512ull << 20;
   int readers = 4;
   bool active_expiry = true;
+  /// Bring the keys back into RAM that were hottest before a restart, and remember them (`dir`/hot-keys).
+  bool warm_start = false;
   CompactLimits compact;
   StoreOptions store;
   /// Called from other threads when the keyspace thread has something to take in (TakeIn). Must not block.
@@ -94,6 +97,7 @@ struct KeyspaceStats {
   uint64_t demoted_objects = 0;
   uint64_t demoted_leaves = 0;  ///< blocks of rows of large objects
   uint64_t purged_objects = 0;
+  uint64_t warmed_keys = 0;  ///< that a warm start has brought into RAM
   uint64_t sync_failures = 0;
   uint64_t commit_us = 0;        ///< in the store's write
   uint64_t commit_stall_us = 0;  ///< that commits were held up
@@ -247,6 +251,11 @@ class Keyspace {
   /// The same, blocking; kBusy also when the commit failed.
   Status CheckpointNow(const std::string& path);
 
+  /// Writes down which keys are hottest, for a warm start; at a shutdown. Blocking.
+  Status RememberHotKeys();
+  /// A warm start has not come to its end.
+  bool warming() const { return warming_ != nullptr; }
+
   // -- Settings and numbers
 
   KeyspaceOptions& options() { return options_; }
@@ -272,6 +281,8 @@ class Keyspace {
   friend class Txn;
   struct PurgeJob;
   struct Pieces;
+  struct HotSurvey;
+  struct Warming;
   class Sweeper final : public Waiter {};  ///< on whose behalf background work reads
   struct DbCounts {
     uint64_t keys = 0;
@@ -353,6 +364,7 @@ class Keyspace {
   enum class Evicted : uint8_t { kEnough, kOutOfTime, kNothingLeft };
   Evicted Evict(uint64_t us_max);
   bool ForgetRows();
+  bool ForgetRowsOf(Object* object);
   bool DemoteOne();
   bool DeleteOne();
   bool LetOneWaitingGo();
@@ -362,6 +374,16 @@ class Keyspace {
   void SearchTable();
   Object* ChooseVictim();
   bool RestampSlice();
+
+  // Warm start (warm_start.cc).
+  std::string HotKeysPath() const { return options_.dir + "/hot-keys"; }
+  std::optional<size_t> GradeOf(const Object* object) const;
+  bool SurveySlice(size_t segments);
+  std::vector<HotKey> TakeSurvey();
+  void StartSurvey();
+  bool RememberSlice();
+  void StartWarming();
+  bool WarmSlice();
 
   // Slices of background work (housekeeping.cc).
   bool RestSlice();
@@ -430,6 +452,7 @@ class Keyspace {
 
   // Waiting.
   std::unordered_map<Load*, std::unique_ptr<Load>> loads_;
+  std::unordered_map<Object*, int> keep_whole_;  ///< how many waiters have asked for many rows of an object
   std::unordered_map<std::string, Load*> row_loads_;  ///< by QuestionOf
   std::vector<Load*> unsubmitted_;
   std::unordered_map<Waiter*, std::shared_ptr<Pieces>> pieces_;
@@ -446,9 +469,13 @@ class Keyspace {
   size_t sweep_step_ = 1;
   bool sweeping_ = false;
   std::unique_ptr<Sweeper> lingering_purger_;
-  std::vector<Object*> lingering_;  ///< objects to be freed of lingering rows; each pinned
-  std::string lingering_next_;      ///< the field where the purge of the first one goes on
-  uint32_t lingering_round_ = 0;    ///< its linger_round when this pass began
+  std::unique_ptr<Sweeper> warmer_;
+  std::shared_ptr<Warming> warming_;   ///< nullptr: it is over
+  std::shared_ptr<HotSurvey> survey_;  ///< under way
+  uint64_t remembered_ms_ = 0;         ///< when the last survey began
+  std::vector<Object*> lingering_;     ///< objects to be freed of lingering rows; each pinned
+  std::string lingering_next_;         ///< the field where the purge of the first one goes on
+  uint32_t lingering_round_ = 0;       ///< its linger_round when this pass began
   std::vector<uint64_t> purge_queue_;
   std::string dropped_next_;  ///< metadata key where the purge of the first dropped database goes on
   bool purging_ = false;      ///< a step is on a reader thread

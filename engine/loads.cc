@@ -212,6 +212,11 @@ void Keyspace::Install(Load* load) {
       ++object->pins;
       waiter->pins_.push_back(object);
     }
+    const bool many = load->kind == Load::Kind::kRange || load->of_many;
+    if (many && std::find(waiter->whole_.begin(), waiter->whole_.end(), object) == waiter->whole_.end()) {
+      waiter->whole_.push_back(object);
+      ++keep_whole_[object];
+    }
     Wake(waiter);
   }
   --object->pins;

@@ -162,18 +162,27 @@ Keyspace::Evicted Keyspace::Evict(uint64_t us_max) {
 bool Keyspace::ForgetRows() {
   if (hot_.large_bytes() == 0 || random_() % hot_.used_bytes() >= hot_.large_bytes()) return false;
   Object* object = hot_.SampleLarge(random_());
-  if (object->dirty()) return false;
+  return !object->dirty() && !keep_whole_.contains(object) && ForgetRowsOf(object);
+}
+
+/// Of a large object. False: none could be forgotten.
+bool Keyspace::ForgetRowsOf(Object* object) {
   ObjectRows& rows = *object->rows;
+  bool spared = false;
   for (int tries = 0; tries < kLeafTries; ++tries) {
     const bool scores = random_() % (rows.fields.memory_bytes() + rows.scores.memory_bytes() + 1) >=
                         rows.fields.memory_bytes();
-    if (!rows.tree(scores ? RowSpace::kScores : RowSpace::kFields).ForgetLeaf(random_())) continue;
-    rows.forgot_at = NewVersion();
-    ++stats_.demoted_leaves;
-    Recount(object);
-    return true;
+    switch (rows.tree(scores ? RowSpace::kScores : RowSpace::kFields).ForgetLeaf(random_())) {
+      case RowTree::Forgot::kLeaf:
+        rows.forgot_at = NewVersion();
+        ++stats_.demoted_leaves;
+        Recount(object);
+        return true;
+      case RowTree::Forgot::kSpared: spared = true; break;
+      case RowTree::Forgot::kNothing: break;
+    }
   }
-  return false;
+  return spared;  // it will not be, the next time
 }
 
 /// Something leaves RAM. False: nothing was met that may.
@@ -184,6 +193,7 @@ bool Keyspace::DemoteOne() {
   if (first_those_who_wait && LetOneWaitingGo()) return true;
   Object* object = ChooseVictim();
   if (object == nullptr) return !first_those_who_wait && LetOneWaitingGo();
+  if (hot_.IsLarge(object) && ForgetRowsOf(object)) return true;
   hot_.Erase(object);
   ++stats_.demoted_objects;
   return true;

@@ -32,6 +32,9 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
   db.allow_concurrent_memtable_write = false;
   db.enable_write_thread_adaptive_yield = false;
 
+  // What all memtables take together: the active ones of three families, and one more that is being flushed.
+  db.db_write_buffer_size = kMemtablesPerStore * options.write_buffer_bytes;
+
   // The log is synced by appendfsync, not by size. A bound on its length bounds the time of a restart.
   db.max_total_wal_size = 8 * options.write_buffer_bytes;
   db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;

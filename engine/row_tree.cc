@@ -272,8 +272,8 @@ void RowTree::DropDummies() {
   }
 }
 
-bool RowTree::ForgetLeaf(uint64_t random) {
-  if (root_ == nullptr) return false;
+RowTree::Forgot RowTree::ForgetLeaf(uint64_t random) {
+  if (root_ == nullptr) return Forgot::kNothing;
   Path path;
   path.height = static_cast<int>(height_);
   void* node = root_;
@@ -287,15 +287,16 @@ bool RowTree::ForgetLeaf(uint64_t random) {
   path.leaf = static_cast<Leaf*>(node);
   if (path.leaf->hot) {
     path.leaf->hot = 0;
-    return false;
+    return Forgot::kSpared;
   }
   path.pos = path.leaf->entries - 1;
   const Entry next = EntryAt(path, 1);
-  if (next && next.kind() == Kind::kBound) return false;  // it would tell nothing, and another leaf will do
+  if (next && next.kind() == Kind::kBound)
+    return Forgot::kNothing;  // it would tell nothing, and another leaf will do
   for (int i = 0; i < path.leaf->entries; ++i) gaps_ -= path.leaf->gap(i) ? 1 : 0;
   SetGap(next, true);
   RemoveLeaf(path);
-  return true;
+  return Forgot::kLeaf;
 }
 
 std::string RowTree::FirstGap() const {

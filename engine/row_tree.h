@@ -166,10 +166,11 @@ class RowTree {
   /// n).
   Cursor Select(uint64_t rank) const;
 
+  enum class Forgot : uint8_t { kLeaf, kSpared, kNothing };
   /// Forgets the rows of one leaf, chosen by `random`: their range is unknown afterwards. One in which a row
-  /// was looked up since the last visit is passed over once (CLOCK). False: nothing was forgotten; try
-  /// another. For trees that nobody waits for and nobody has written to since the last commit.
-  bool ForgetLeaf(uint64_t random);
+  /// was looked up since the last visit is spared once (CLOCK). For trees that nobody has written to since
+  /// the last commit.
+  Forgot ForgetLeaf(uint64_t random);
 
   /// Drops the dummies and the bounds (they and the ranges next to them become unknown again). For trees that
   /// nobody waits for and nobody has written to since the last commit.

@@ -40,6 +40,9 @@ inline Family FamilyOf(RowSpace space) {
 inline rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
 inline std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
+/// All memtables together take so many times StoreOptions::write_buffer_bytes.
+inline constexpr uint64_t kMemtablesPerStore = 4;
+
 /// What an operator may set of RocksDB; engine/rocksdb_options.cc has the rest, each with its reason.
 struct StoreOptions {
   uint64_t block_cache_bytes = 64 << 20;

@@ -37,10 +37,12 @@ class Waiter {
  private:
   friend class Keyspace;
   friend class Txn;
-  int pending_ = 0;             ///< things it waits for
-  std::vector<Load*> asked_;    ///< reads that this run of the command waits for; valid until it is unwound
-  Status error_;                ///< what the disk answered instead of a row
-  std::vector<Object*> pins_;   ///< objects that stay in RAM until the command has run
+  int pending_ = 0;            ///< things it waits for
+  std::vector<Load*> asked_;   ///< reads that this run of the command waits for; valid until it is unwound
+  Status error_;               ///< what the disk answered instead of a row
+  std::vector<Object*> pins_;  ///< objects that stay in RAM until the command has run
+  std::vector<Object*>
+      whole_;  ///< those of them of which it has asked for many rows: none of these may leave
   std::vector<LateRows> late_;  ///< to be brought in before it runs again
   uint64_t random_seed_ = 0;    ///< of Txn::random(), for all runs of the command; 0: not drawn yet
 };

@@ -9,6 +9,14 @@ __attribute__((weak)) void malloc_stats_print(void (*write)(void*, const char*),
                                               const char* options);
 }
 
+// What jemalloc reads at its start. Free pages go back to the system after a second, so that a flush or a
+// compaction does not leave its memory behind, and by a thread of jemalloc's own: giving them back takes
+// milliseconds.
+extern "C" {
+extern const char* malloc_conf;
+const char* malloc_conf = "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0";
+}
+
 namespace thermocline {
 
 namespace {

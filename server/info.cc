@@ -383,6 +383,8 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("hot_objects", keyspace.hot().object_count());
   out.Add("hot_bytes", keyspace.hot().used_bytes());
   out.Add("hot_bytes_max", keyspace.options().hot_bytes_max);
+  out.Add("memory_promised", server.PromisedMemory());
+  out.Add("memory_cut_from_hot_tier", server.memory_budget().cut());
   out.Add("hot_hits", stats.hot_hits);
   out.Add("cached_reads", stats.cached_reads);
   out.Add("faults", stats.faults);
@@ -390,6 +392,8 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("fault_wait_us", server.stats().fault_wait_us);
   out.Add("loads_under_way", keyspace.loads_under_way());
   out.Add("commands_rerun", stats.commands_rerun);
+  out.Add("warming", keyspace.warming());
+  out.Add("warmed_keys", stats.warmed_keys);
   out.Add("demoted_row_blocks", stats.demoted_leaves);
   out.Add("demoted_objects", stats.demoted_objects);
   out.Add("evict_us", stats.evict_us);

@@ -220,6 +220,10 @@ constexpr OptionRow kRows[] = {
      "How slowly the access counter of LFU grows."},
     {"lfu-decay-time", "", Change::kLive, IntField{&O::lfu_decay_minutes, 0, INT32_MAX},
      "Minutes until the access counter of LFU falls by one; 0: never."},
+    {"warm-start", "", Change::kAtStart, BoolField{&O::warm_start},
+     "After a restart, bring the keys back into RAM that were hottest: those that the file `hot-keys` in "
+     "`dir` names. "
+     "It is written at shutdown and every five minutes."},
     {"hash-max-listpack-entries", "hash-max-ziplist-entries", Change::kLive,
      IntField{&O::hash_listpack_entries_max, 0, INT64_MAX},
      "OBJECT ENCODING calls a hash `listpack` up to so many fields; how it is kept does not depend on it."},
@@ -259,7 +263,9 @@ constexpr OptionRow kRows[] = {
      "Who may call DEBUG: `no` one, `yes` everyone, `local` clients on this machine."},
     {"rocksdb-write-buffer-size", "", Change::kAtStart,
      MemoryField{&O::rocksdb_write_buffer_bytes, 1 << 20, 1ull << 40},
-     "Size of a memtable. Small ones stay in the CPU's cache and are faster to write."},
+     "Size of a memtable; all of them together take four times as much. Small ones stay in the CPU's cache "
+     "and are "
+     "faster to write."},
     {"rocksdb-block-cache-size", "", Change::kLive, AutoMemoryField{&O::rocksdb_block_cache},
      "RAM for blocks of cold data; `auto`: chosen beside maxmemory."},
     {"rocksdb-max-background-jobs", "", Change::kAtStart, IntField{&O::rocksdb_background_jobs_max, 1, 256},

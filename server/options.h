@@ -79,6 +79,7 @@ struct ServerOptions {
   // Durability.
   SyncMode appendfsync = SyncMode::kEverySecond;
   bool appendonly = true;
+  bool warm_start = true;
   std::string save;
 
   // Diagnosis.

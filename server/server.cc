@@ -60,6 +60,7 @@ KeyspaceOptions ToKeyspaceOptions(const ServerOptions& o) {
   keyspace.string_bytes_max = o.bulk_bytes_max;
   keyspace.readers = static_cast<int>(o.io_readers);
   keyspace.compact = ToCompactLimits(o);
+  keyspace.warm_start = o.warm_start;
   keyspace.store.block_cache_bytes = o.rocksdb_block_cache.bytes;
   keyspace.store.write_buffer_bytes = o.rocksdb_write_buffer_bytes;
   keyspace.store.background_jobs = static_cast<int>(o.rocksdb_background_jobs_max);
@@ -122,6 +123,7 @@ Server::~Server() {
     // The turn that asked for the shutdown is committed and published; what the background added is not lost
     // either.
     (void)keyspace_->Commit();
+    if (Status s = keyspace_->RememberHotKeys(); !s.ok()) log_.Warning(s.message());
     if (Status s = keyspace_->SyncNow(); !s.ok()) log_.Warning("The log could not be synced: " + s.message());
   }
   // Clients wait on the keyspace, whose threads wake the network: in this order.
@@ -138,7 +140,7 @@ void Server::RequestShutdown() {
 void Server::InstallConfigHooks() {
   config_.OnChange({"maxmemory"}, [this](ServerOptions& o) -> Status {
     FillAutomatic(o);
-    keyspace_->SetHotBytesMax(o.maxmemory.bytes);
+    keyspace_->SetHotBytesMax(o.maxmemory.bytes);  // HoldMemoryBudget comes by soon
     return {};
   });
   config_.OnChange(
@@ -200,6 +202,24 @@ void Server::CheckpointDone(const Status& status) {
   } else {
     log_.Warning("The checkpoint failed: " + status.message());
   }
+}
+
+uint64_t Server::PromisedMemory() const {
+  const ServerOptions& o = options();
+  if (o.maxmemory.bytes == 0) return 0;
+  return o.maxmemory.bytes + o.rocksdb_block_cache.bytes + kMemtablesPerStore * o.rocksdb_write_buffer_bytes +
+         MemoryBudget::kFixedBytes;
+}
+
+void Server::HoldMemoryBudget() {
+  const ServerOptions& o = options();
+  const uint64_t taken = ReadAllocator().active_bytes;
+  if (o.maxmemory.bytes == 0 || taken == 0 || o.maxmemory_action != EvictionAction::kDemote) {
+    budget_.Reset();
+    keyspace_->SetHotBytesMax(o.maxmemory.bytes);
+    return;
+  }
+  keyspace_->SetHotBytesMax(budget_.HotBytesMax(o.maxmemory.bytes, PromisedMemory(), taken));
 }
 
 uint64_t Server::UsedMemory() const {

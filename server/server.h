@@ -18,6 +18,7 @@
 #include "server/config.h"
 #include "server/latency_monitor.h"
 #include "server/log.h"
+#include "server/memory_budget.h"
 #include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/rate.h"
@@ -160,6 +161,9 @@ class Server {
   /// What was allocated when the server was ready to serve.
   uint64_t startup_memory_bytes() const { return startup_memory_bytes_; }
   uint64_t peak_memory_bytes() const { return peak_memory_bytes_; }
+  /// What the hot tier, the block cache, the memtables and the rest may take together; 0: no limit.
+  uint64_t PromisedMemory() const;
+  const MemoryBudget& memory_budget() const { return budget_; }
   /// Bytes allocated by the process: what INFO calls used_memory.
   uint64_t UsedMemory() const;
 
@@ -169,6 +173,7 @@ class Server {
   Server(Config& config, Log& log, const Clock& clock);
   Status Listen();
   void InstallConfigHooks();
+  void HoldMemoryBudget();
   void CheckpointDone(const Status& status);
 
   // The loop and the turn (turn.cc).
@@ -306,6 +311,7 @@ class Server {
   uint64_t checkpoints_ = 0;
   uint64_t checkpoint_started_us_ = 0;
   int64_t last_checkpoint_took_s_ = -1;
+  MemoryBudget budget_;
   uint64_t startup_memory_bytes_ = 0;
   uint64_t peak_memory_bytes_ = 0;
 

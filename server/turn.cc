@@ -300,6 +300,7 @@ void Server::Cron() {
     if (!error) Cron();
   });
   keyspace_->Tick();
+  HoldMemoryBudget();
   peak_memory_bytes_ = std::max<uint64_t>(peak_memory_bytes_, UsedMemory());
   const uint64_t now = clock_.MonotonicUs();
   commands_rate_.Sample(now, stats_.commands_processed);

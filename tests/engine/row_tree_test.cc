@@ -246,7 +246,7 @@ class Pair {
   void ForgetLeaf() {
     const uint64_t rows = tree_.count();
     const size_t bytes = tree_.memory_bytes();
-    if (!tree_.ForgetLeaf(random_())) {
+    if (tree_.ForgetLeaf(random_()) != RowTree::Forgot::kLeaf) {
       ASSERT_EQ(tree_.count(), rows);
       return;
     }
@@ -551,10 +551,10 @@ TEST(RowTreeTest, ForgetsOneLeafAtATime) {
   for (uint64_t i = 0; i < kRows; ++i) tree.Put(BigEndian(i), "value");
   const size_t whole = tree.memory_bytes();
   for (uint64_t i = 0; i < kRows; i += 10) (void)tree.Find(BigEndian(i));  // every leaf is hot
-  EXPECT_FALSE(tree.ForgetLeaf(1));
+  EXPECT_EQ(tree.ForgetLeaf(1), RowTree::Forgot::kSpared);
   std::mt19937_64 random(7);
   while (tree.memory_bytes() > whole / 2) {
-    tree.ForgetLeaf(random());
+    (void)tree.ForgetLeaf(random());
     for (uint64_t i = 0; i < 500; ++i) (void)tree.Find(BigEndian(i));
   }
   tree.CheckInvariants();

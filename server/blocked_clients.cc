@@ -15,6 +15,23 @@ void BlockedClients::Block(Client& client, Blocked blocked) {
   ++count_;
 }
 
+void BlockedClients::Decide(Client& client, Blocked blocked) {
+  const std::vector<DbKey> places = std::exchange(client.blocked->keys, blocked.keys);
+  for (const DbKey& key : places) {
+    if (std::find(blocked.keys.begin(), blocked.keys.end(), key) != blocked.keys.end()) continue;
+    const auto found = by_key_.find(key);
+    found->second.remove(&client);
+    if (found->second.empty()) by_key_.erase(found);
+  }
+  for (const DbKey& key : blocked.keys) {
+    if (std::find(places.begin(), places.end(), key) == places.end()) by_key_[key].push_back(&client);
+  }
+  if (blocked.deadline_us != 0) deadlines_.emplace(blocked.deadline_us, &client);
+  client.blocked->deadline_us = blocked.deadline_us;
+  client.blocked->timeout_reply = std::move(blocked.timeout_reply);
+  client.blocked->undecided = false;
+}
+
 void BlockedClients::Unblock(Client& client) {
   if (client.blocked == nullptr) return;
   for (const DbKey& key : client.blocked->keys) {

@@ -24,6 +24,9 @@ struct Blocked {
   /// While its command, woken, reads from disk: the key that woke it, and keys that became ready meanwhile.
   /// Who came later to one of these keys waits until it is known what this client takes.
   std::vector<DbKey> trying;
+  /// It has not blocked yet: its command reads from disk to see whether it must, and has its place in line
+  /// already.
+  bool undecided = false;
 };
 
 /// Clients in blocking commands: BLPOP and its kin. Each key has a queue, first come first served.
@@ -35,6 +38,8 @@ class BlockedClients {
   /// Those whose wait has an end.
   size_t timed_count() const { return deadlines_.size(); }
   void Block(Client& client, Blocked blocked);
+  /// One that was undecided blocks on these of its keys; it keeps its places.
+  void Decide(Client& client, Blocked blocked);
   /// Takes the client out of all queues. The keys that it was trying are to be tried by the next in their
   /// lines.
   void Unblock(Client& client);

@@ -99,7 +99,9 @@ class Client final : public Waiter, public Session {
   /// In RESP2 it cannot tell replies from messages, so that hardly any command is allowed.
   bool only_subscribed() const { return protocol == 2 && subscriptions.any(); }
   std::unique_ptr<Blocked> blocked;  ///< see BlockedClients
-  bool monitor = false;              ///< see Monitors
+  /// Its command has run and found nothing, and waits.
+  bool has_blocked() const { return blocked != nullptr && !blocked->undecided; }
+  bool monitor = false;  ///< see Monitors
   const Command* last_command = nullptr;
   bool close_after_reply = false;  ///< no further request is executed; closed once the output is sent
   bool close_now = false;          ///< closed at the end of the turn, without sending

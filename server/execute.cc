@@ -162,14 +162,14 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   const uint64_t started_us = clock_us_;
   if (client.waiting_since_us != 0) FaultWaitIsOver(client);
   // One that was blocked has been counted and shown already.
-  const bool first = client.blocked == nullptr;
+  const bool first = !client.has_blocked();
   ReplyWriter reply(client.output(), client.protocol);
   Wanted wanted;
   ListenToKeys();
   // One that has read from disk looks at the key that woke it then.
   const DbKey* tried =
       client.blocked != nullptr && !client.blocked->trying.empty() ? client.blocked->trying.data() : nullptr;
-  const std::string* ready_key = tried != nullptr ? &tried->key : ready_key_;
+  const std::string* ready_key = first ? nullptr : tried != nullptr ? &tried->key : ready_key_;
   const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
     txn.TellMisses((entry.command->flags & kReadOnly) != 0);
     CommandContext context{.args = args,
@@ -187,6 +187,8 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
     effects_.clear();
     client.TruncateOutput(reply_from);
     client.waiting_since_us = clock_us_ = clock_.MonotonicUs();
+    if (client.blocked == nullptr && (entry.command->flags & kBlocking) != 0)
+      TakePlaceInLine(client, entry, args);
     return Step::kWait;
   }
   client.prepared = nullptr;
@@ -229,9 +231,27 @@ void Server::Suspend(Client& client, Wanted& wanted) {
     return;
   }
   if (wanted.piece) return StartStream(client, std::move(wanted.piece));
-  if (client.blocked != nullptr) return;  // it keeps its place and its time
-  blocked_.Block(client, std::move(*wanted.block));
+  if (client.blocked == nullptr) {
+    blocked_.Block(client, std::move(*wanted.block));
+  } else if (client.blocked->undecided) {
+    blocked_.Decide(client, std::move(*wanted.block));
+  }  // else it keeps its place and its time
   if (client.peer_closed) Kill(client, /*after_reply=*/false);
+}
+
+/// A command that may block has to read its keys from disk first. Who comes later to one of them stands
+/// behind it.
+void Server::TakePlaceInLine(Client& client, const CommandTable::Entry& entry,
+                             std::span<const std::string_view> args) {
+  std::vector<size_t> positions;
+  Blocked place{.undecided = true};
+  if (!FindKeys(*entry.command, args, &positions)) return;
+  for (const size_t position : positions) {
+    DbKey key{client.db, std::string(args[position])};
+    if (std::find(place.keys.begin(), place.keys.end(), key) == place.keys.end())
+      place.keys.push_back(std::move(key));
+  }
+  if (!place.keys.empty()) blocked_.Block(client, std::move(place));
 }
 
 void CommandContext::Offload(std::function<void(const SnapshotView&)> job,
@@ -275,7 +295,7 @@ void Server::FinishReply(Client& client, const CommandTable::Entry* entry, size_
                .args = client.request(),
                .us = clock_us_ - started_us,
                .failed = failed,
-               .counted = client.blocked != nullptr});
+               .counted = client.has_blocked()});
   }
   switch (client.reply_mode) {
     case ReplyMode::kOn:

@@ -207,6 +207,8 @@ class Server {
   bool Writes(const Client& client, const CommandTable::Entry& entry) const;
   bool MustQueue(const Client& client, const CommandTable::Entry& entry) const;
   void Suspend(Client& client, Wanted& wanted);
+  void TakePlaceInLine(Client& client, const CommandTable::Entry& entry,
+                       std::span<const std::string_view> args);
   /// One call of a command that is through.
   struct Call {
     const Client& client;

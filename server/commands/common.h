@@ -42,7 +42,7 @@ inline std::vector<std::string_view> KeysToTry(const CommandContext& context,
 
 /// As FindObject; but a command that has blocked goes on waiting when there is something else now.
 inline bool FindAwaited(CommandContext& context, std::string_view key, ObjectType type, Object** object) {
-  if (context.client.blocked == nullptr) return FindObject(context, key, type, object);
+  if (!context.client.has_blocked()) return FindObject(context, key, type, object);
   *object = context.txn.Find(key);
   if (*object != nullptr && (*object)->type != type) *object = nullptr;
   return true;

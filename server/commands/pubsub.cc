@@ -68,7 +68,11 @@ void UnsubscribeFrom(CommandContext& c, Kind kind, const std::unordered_set<std:
 
 void Subscribe(CommandContext& c) { SubscribeTo(c, Kind::kChannel); }
 void PSubscribe(CommandContext& c) { SubscribeTo(c, Kind::kPattern); }
-void SSubscribe(CommandContext& c) { SubscribeTo(c, Kind::kShard); }
+void SSubscribe(CommandContext& c) {
+  // Redis's, and not asked by the other two.
+  if (!c.can_block) return c.reply.Error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+  SubscribeTo(c, Kind::kShard);
+}
 void Unsubscribe(CommandContext& c) { UnsubscribeFrom(c, Kind::kChannel, c.client.subscriptions.channels); }
 void PUnsubscribe(CommandContext& c) { UnsubscribeFrom(c, Kind::kPattern, c.client.subscriptions.patterns); }
 void SUnsubscribe(CommandContext& c) {

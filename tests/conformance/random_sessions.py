@@ -563,7 +563,9 @@ class Sessions(RandomRun):
         """One or a few commands that neither block nor change the connection much."""
         r = self.r
         commands = []
-        for _ in range(1 if r.random() < 0.7 else r.randint(2, 6)):
+        # Whom the first of several wakes may have to read from disk, and then acts behind the last of them.
+        alone = self.cold and self.blocked()
+        for _ in range(1 if r.random() < 0.7 or alone else r.randint(2, 6)):
             if talk.watched and r.random() < 0.02:
                 commands.append(Command([b"SET", r.choice(sorted(talk.watched)), b"own"]))
             elif r.random() < 0.1 and self.watched_keys():

@@ -260,7 +260,8 @@ void Worker::Send(Connection& c) {
 
 void Worker::Receive(Connection& c) {
   // What is left of an unfinished reply moves to the front; a reply that fills the buffer makes it grow.
-  std::memmove(c.input.data(), c.input.data() + c.input_begin, c.input_end - c.input_begin);
+  if (c.input_begin > 0)
+    std::memmove(c.input.data(), c.input.data() + c.input_begin, c.input_end - c.input_begin);
   c.input_end -= c.input_begin;
   c.input_begin = 0;
   if (c.input.size() - c.input_end < kInputBytes) c.input.resize(2 * c.input.size() + kInputBytes);

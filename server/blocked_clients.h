@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -27,6 +28,10 @@ struct Blocked {
   /// It has not blocked yet: its command reads from disk to see whether it must, and has its place in line
   /// already.
   bool undecided = false;
+
+  void AddKey(DbKey key) {
+    if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(std::move(key));
+  }
 };
 
 /// Clients in blocking commands: BLPOP and its kin. Each key has a queue, first come first served.

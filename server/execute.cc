@@ -247,9 +247,7 @@ void Server::TakePlaceInLine(Client& client, const CommandTable::Entry& entry,
   Blocked place{.undecided = true};
   if (!FindKeys(*entry.command, args, &positions)) return;
   for (const size_t position : positions) {
-    DbKey key{client.db, std::string(args[position])};
-    if (std::find(place.keys.begin(), place.keys.end(), key) == place.keys.end())
-      place.keys.push_back(std::move(key));
+    place.AddKey({client.db, std::string(args[position])});
   }
   if (!place.keys.empty()) blocked_.Block(client, std::move(place));
 }

@@ -140,7 +140,7 @@ void Server::RequestShutdown() {
 void Server::InstallConfigHooks() {
   config_.OnChange({"maxmemory"}, [this](ServerOptions& o) -> Status {
     FillAutomatic(o);
-    keyspace_->SetHotBytesMax(o.maxmemory.bytes);  // HoldMemoryBudget comes by soon
+    keyspace_->SetHotBytesMax(o.maxmemory.bytes);  // LookAtMemory comes by soon
     return {};
   });
   config_.OnChange(
@@ -211,9 +211,12 @@ uint64_t Server::PromisedMemory() const {
          MemoryBudget::kFixedBytes;
 }
 
-void Server::HoldMemoryBudget() {
+/// Some times a second: the peak, and the hot tier's share of the budget.
+void Server::LookAtMemory() {
   const ServerOptions& o = options();
-  const uint64_t taken = ReadAllocator().active_bytes;
+  const AllocatorNumbers allocator = ReadAllocator();
+  peak_memory_bytes_ = std::max(peak_memory_bytes_, UsedMemory(allocator));
+  const uint64_t taken = allocator.active_bytes;
   if (o.maxmemory.bytes == 0 || taken == 0 || o.maxmemory_action != EvictionAction::kDemote) {
     budget_.Reset();
     keyspace_->SetHotBytesMax(o.maxmemory.bytes);
@@ -222,9 +225,10 @@ void Server::HoldMemoryBudget() {
   keyspace_->SetHotBytesMax(budget_.HotBytesMax(o.maxmemory.bytes, PromisedMemory(), taken));
 }
 
-uint64_t Server::UsedMemory() const {
-  const uint64_t allocated = ReadAllocator().allocated_bytes;
-  if (allocated > 0) return allocated;
+uint64_t Server::UsedMemory() const { return UsedMemory(ReadAllocator()); }
+
+uint64_t Server::UsedMemory(const AllocatorNumbers& allocator) const {
+  if (allocator.allocated_bytes > 0) return allocator.allocated_bytes;
   return keyspace_->hot().used_bytes() + keyspace_->store().memtable_bytes() +
          keyspace_->store().block_cache_usage_bytes();
 }

@@ -45,6 +45,7 @@ struct ServerStats {
   std::unordered_map<std::string, uint64_t> errors_by_code;  ///< "WRONGTYPE" -> count
 };
 
+struct AllocatorNumbers;
 struct CommandContext;
 struct Wanted;
 class SnapshotView;
@@ -173,7 +174,8 @@ class Server {
   Server(Config& config, Log& log, const Clock& clock);
   Status Listen();
   void InstallConfigHooks();
-  void HoldMemoryBudget();
+  void LookAtMemory();
+  uint64_t UsedMemory(const AllocatorNumbers& allocator) const;
   void CheckpointDone(const Status& status);
 
   // The loop and the turn (turn.cc).

@@ -247,10 +247,7 @@ void CommandContext::Block(std::span<const std::string_view> keys, uint64_t time
   }
   auto block = std::make_unique<Blocked>();
   for (const std::string_view key : keys) {
-    DbKey wanted{client.db, std::string(key)};
-    if (std::find(block->keys.begin(), block->keys.end(), wanted) == block->keys.end()) {
-      block->keys.push_back(std::move(wanted));
-    }
+    block->AddKey({client.db, std::string(key)});
   }
   if (timeout_ms > 0) block->deadline_us = server.clock().MonotonicUs() + timeout_ms * 1000;
   block->timeout_reply = std::move(timeout_reply);

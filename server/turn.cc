@@ -300,8 +300,7 @@ void Server::Cron() {
     if (!error) Cron();
   });
   keyspace_->Tick();
-  HoldMemoryBudget();
-  peak_memory_bytes_ = std::max<uint64_t>(peak_memory_bytes_, UsedMemory());
+  LookAtMemory();
   const uint64_t now = clock_.MonotonicUs();
   commands_rate_.Sample(now, stats_.commands_processed);
   bytes_received_rate_.Sample(now, stats_.bytes_received);

@@ -8,12 +8,12 @@
 /// empty between commands: who removes its last row removes the key. Keyspace thread only.
 namespace thermocline {
 
-inline uint64_t CollectionCount(const Object* object) { return object->rows->body.count; }
+inline uint64_t CollectionCount(const Object* object) { return Txn::body(object).count; }
 
 /// Adds `delta` to the count of a live collection; at zero the key goes away. False: it has gone.
 inline bool AddToCount(Txn& txn, Object* object, int64_t delta) {
   if (delta == 0) return true;
-  format::CollectionBody body = txn.body(object);
+  format::CollectionBody body = Txn::body(object);
   body.count += static_cast<uint64_t>(delta);
   if (body.count == 0) {
     txn.Remove(object);

@@ -43,12 +43,12 @@ void SetField(Txn& txn, Object* object, std::string_view field, std::string_view
 }  // namespace
 
 Result<uint64_t> HashSet(Txn& txn, std::string_view key, std::span<const std::string_view> pairs) {
-  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash);
+  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash, Txn::Access::kPick);
   if (!found.ok()) return found.status();
   Object* object = *found;
   if (!object->live()) {
     txn.MakeRows(object, ObjectType::kHash);
-  } else if (pairs.size() > 2 && !object->rows->fields.complete()) {
+  } else if (pairs.size() > 2 && object->has_rows && !object->rows->fields.complete()) {
     std::vector<std::string_view> fields;
     for (size_t i = 0; i < pairs.size(); i += 2) fields.push_back(pairs[i]);
     txn.PrefetchRows(object, kFields, fields);
@@ -65,7 +65,7 @@ Result<uint64_t> HashSet(Txn& txn, std::string_view key, std::span<const std::st
 }
 
 Result<bool> HashSetIfAbsent(Txn& txn, std::string_view key, std::string_view field, std::string_view value) {
-  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash);
+  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash, Txn::Access::kPick);
   if (!found.ok()) return found.status();
   Object* object = *found;
   if (OldValue(txn, object, field).has_value()) return false;
@@ -75,7 +75,7 @@ Result<bool> HashSetIfAbsent(Txn& txn, std::string_view key, std::string_view fi
 }
 
 Result<uint64_t> HashDelete(Txn& txn, std::string_view key, std::span<const std::string_view> fields) {
-  Result<Object*> found = txn.Find(key, ObjectType::kHash);
+  Result<Object*> found = txn.Find(key, ObjectType::kHash, Txn::Access::kPick);
   if (!found.ok()) return found.status();
   Object* object = *found;
   if (object == nullptr) return 0;
@@ -94,7 +94,7 @@ Result<uint64_t> HashDelete(Txn& txn, std::string_view key, std::span<const std:
 }
 
 Result<int64_t> HashIncrement(Txn& txn, std::string_view key, std::string_view field, int64_t delta) {
-  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash);
+  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash, Txn::Access::kPick);
   if (!found.ok()) return found.status();
   Object* object = *found;
   const Value old = OldValue(txn, object, field);
@@ -108,7 +108,7 @@ Result<int64_t> HashIncrement(Txn& txn, std::string_view key, std::string_view f
 
 Result<std::string> HashIncrementFloat(Txn& txn, std::string_view key, std::string_view field,
                                        long double delta) {
-  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash);
+  const Result<Object*> found = txn.ForWrite(key, ObjectType::kHash, Txn::Access::kPick);
   if (!found.ok()) return found.status();
   Object* object = *found;
   const Value old = OldValue(txn, object, field);

@@ -315,6 +315,16 @@ void HotTier::BecomeAtRest(Object* object, ObjectType type, std::string_view pac
   SetState(object, Object::State::kLive);
 }
 
+void HotTier::Splice(Object* object, size_t at, size_t size, std::string_view bytes) {
+  const size_t old = object->value_size;
+  CHECK(object->at_rest && at + size <= old);
+  const size_t next = old - size + bytes.size();
+  if (next > old) Allot(object, next);
+  std::memmove(object->value + at + bytes.size(), object->value + at + size, old - at - size);
+  if (!bytes.empty()) std::memcpy(object->value + at, bytes.data(), bytes.size());
+  if (next < old) Allot(object, next);
+}
+
 void HotTier::Recount(Object* object) {
   if (!object->live() || !object->has_rows) return;
   const bool on_bench = object->rows->bench_place != kNoPlace;

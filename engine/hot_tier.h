@@ -54,6 +54,8 @@ class HotTier {
   void BecomeRows(Object* object, ObjectType type, std::unique_ptr<ObjectRows> rows);
   /// `packed`: what lies behind the head of its metadata value. Expiry and encoding stay.
   void BecomeAtRest(Object* object, ObjectType type, std::string_view packed);
+  /// Puts `bytes` in the place of `size` bytes at `at` of an object at rest.
+  void Splice(Object* object, size_t at, size_t size, std::string_view bytes);
   void BecomeAbsent(Object* object) { Become(object, Object::State::kAbsent); }
   void BecomeCold(Object* object) { Become(object, Object::State::kCold); }
   void BecomeLoading(Object* object, Load* load);

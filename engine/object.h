@@ -43,7 +43,7 @@ struct ObjectRows {
 
 /// One key in RAM. A collection whose rows are packed has two forms: with ObjectRows, or *at rest*, as the
 /// bytes that lie behind the head of its metadata value on disk (engine/packed_rows.h), which cost a
-/// fraction. What Txn gives to commands is not at rest, but where it says so; what is at rest is as on disk.
+/// fraction. What Txn gives to commands is not at rest, but where it says so.
 /// Allocated with its key behind it; its address is stable until the hot tier frees it. Owned by the hot
 /// tier; used on the keyspace thread only.
 struct Object {

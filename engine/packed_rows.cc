@@ -58,12 +58,47 @@ bool Unpack(ObjectType type, std::string_view bytes, UnpackScratch* scratch, Obj
     return false;
   }
   rows->fields.Fill(scratch->rows);
-  // Rows out of order or twice are a sign of damage, too, but harm nobody as long as their number is right.
-  if (rows->fields.count() != rows->body.count) return false;
   if (type != ObjectType::kSortedSet) return true;
   if (!ToScoreRows(scratch)) return false;
   rows->scores.Fill(scratch->rows);
   return true;
+}
+
+PackedPlace FindPacked(std::string_view bytes, std::string_view row_key, bool for_write) {
+  PackedPlace place;
+  std::string_view in = bytes;
+  format::CollectionBody body;
+  const auto here = [&] { return bytes.size() - in.size(); };
+  place.damaged = true;
+  if (!format::DecodeCollectionBody(in, &body)) return place;
+  place.rows_at = here();
+  if (!ReadVarint(in, &place.rows)) return place;
+  place.rows_end = place.at = here();
+  bool passed = false;  // the place
+  for (uint64_t i = 0; i < place.rows; ++i) {
+    const size_t begin = here();
+    std::string_view key, value;
+    if (!ReadSized(in, &key) || !ReadSized(in, &value)) return place;
+    if (passed) continue;
+    const int order = key.compare(row_key);
+    place.at = order < 0 ? here() : begin;
+    if (order < 0) continue;
+    passed = true;
+    if (order == 0) {
+      place.found = true;
+      place.size = here() - begin;
+      place.value = value;
+    }
+    if (!for_write) break;
+  }
+  place.damaged = for_write && !in.empty();
+  return place;
+}
+
+format::CollectionBody PackedBody(std::string_view bytes) {
+  format::CollectionBody body;
+  (void)format::DecodeCollectionBody(bytes, &body);
+  return body;
 }
 
 }  // namespace thermocline

@@ -69,7 +69,7 @@ Encoding EncodingOfDifference(Txn& txn, Object* from, std::span<Object* const> o
 }
 
 Result<uint64_t> SetAdd(Txn& txn, std::string_view key, std::span<const std::string_view> members) {
-  const Result<Object*> found = txn.ForWrite(key, ObjectType::kSet);
+  const Result<Object*> found = txn.ForWrite(key, ObjectType::kSet, Txn::Access::kPick);
   if (!found.ok()) return found.status();
   Object* object = *found;
   if (object->live() && members.size() > 1) txn.PrefetchRows(object, kMembers, members);
@@ -84,7 +84,7 @@ Result<uint64_t> SetAdd(Txn& txn, std::string_view key, std::span<const std::str
 }
 
 Result<uint64_t> SetRemove(Txn& txn, std::string_view key, std::span<const std::string_view> members) {
-  const Result<Object*> found = txn.Find(key, ObjectType::kSet);
+  const Result<Object*> found = txn.Find(key, ObjectType::kSet, Txn::Access::kPick);
   if (!found.ok()) return found.status();
   Object* object = *found;
   if (object == nullptr) return 0;
@@ -104,9 +104,9 @@ Result<uint64_t> SetRemove(Txn& txn, std::string_view key, std::span<const std::
 
 Result<bool> SetMove(Txn& txn, std::string_view from, std::string_view to, std::string_view member) {
   txn.Prefetch(std::array{from, to});
-  Object* source = txn.Find(from);
+  Object* source = txn.Find(from, Txn::Access::kPick);
   if (source == nullptr) return false;  // then the type of the other does not matter
-  const Result<Object*> target = txn.Find(to, ObjectType::kSet);
+  const Result<Object*> target = txn.Find(to, ObjectType::kSet, Txn::Access::kPick);
   if (source->type != ObjectType::kSet || !target.ok()) return Code::kWrongType;
   const bool there = txn.Get(source, kMembers, member).has_value();
   if (!there || source == *target) return there;
@@ -116,7 +116,7 @@ Result<bool> SetMove(Txn& txn, std::string_view from, std::string_view to, std::
   txn.Changed(source, EventClass::kSet, "srem");
   if (!stays) txn.Changed(source, EventClass::kGeneric, "del");
   if (is_new) {
-    Object* object = txn.ForWrite(to);
+    Object* object = txn.ForWrite(to, Txn::Access::kPick);
     AddNew(txn, object, member);
     txn.Changed(object, EventClass::kSet, "sadd");
   }

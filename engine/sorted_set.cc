@@ -39,6 +39,7 @@ std::optional<double> ScoreOf(Txn& txn, Object* object, std::string_view member)
 }
 
 void PrefetchScores(Txn& txn, Object* object, std::span<const std::string_view> members) {
+  if (object->at_rest) return;
   if (!object->rows->fields.complete()) txn.PrefetchRows(object, RowSpace::kFields, members);
   if (!object->rows->lingering || object->rows->scores.complete()) return;
   std::vector<std::string> keys;
@@ -54,7 +55,7 @@ void PrefetchScores(Txn& txn, Object* object, std::span<const std::string_view> 
 
 void KnowBounds(Txn& txn, Object* object) {
   if (object->rows->scores.complete()) return;
-  const format::CollectionBody& body = txn.body(object);
+  const format::CollectionBody body = txn.body(object);
   if (body.aux0 != 0) txn.KnowEmpty(object, RowSpace::kScores, {}, ToView(BytesOf(LowerBound(object))));
   if (body.aux1 != 0) {
     txn.KnowEmpty(object, RowSpace::kScores, ToView(BytesOf(UpperBound(object) + 1)), std::nullopt);

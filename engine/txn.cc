@@ -289,49 +289,63 @@ bool Txn::ExpireIfDue(Object* object) {
   return true;
 }
 
-/// A command is about to use the object: it leaves its rest, and stays unpacked for a while.
-void Txn::Use(Object* object) {
-  Keyspace& k = keyspace_;
-  k.Access(object);
+/// A command is about to use the object: it leaves its rest and stays unpacked for a while, if it is not one
+/// of which single rows are taken as well where they are.
+void Txn::Use(Object* object, Access access) {
+  keyspace_.Access(object);
   if (!object->at_rest) {
     object->used_again = true;
-    return;
+  } else if (access != Access::kPick || object->value_size > kPickedBytesMax) {
+    Wake(object);
   }
+}
+
+void Txn::Wake(Object* object) {
+  Keyspace& k = keyspace_;
   auto rows = std::make_unique<ObjectRows>();
-  if (!Unpack(object->type, object->inline_value(), &k.unpack_scratch_, rows.get())) {
-    // What is at rest is as on disk: nothing is lost with it.
-    k.hot_.BecomeCold(object);
-    k.EraseIfUseless(object);
-    k.error_ = {Code::kCorruption, "packed rows do not decode"};
-    throw Unwind{};
-  }
+  if (!Unpack(object->type, object->inline_value(), &k.unpack_scratch_, rows.get())) Damaged(object);
+  // Rows out of order or twice are a sign of damage, too, but harm nobody as long as their number is right.
+  // In the midst of a command that writes it need not be.
+  if (!object->dirty() && rows->fields.count() != rows->body.count) Damaged(object);
   rows->version = k.NewVersion();
   k.hot_.BecomeRows(object, object->type, std::move(rows));
 }
 
+/// The packed rows do not decode. They are never written, so that nothing is lost with them.
+void Txn::Damaged(Object* object) {
+  Keyspace& k = keyspace_;
+  if (!object->dirty()) {  // else its expiry may have been changed
+    k.hot_.BecomeCold(object);
+    k.EraseIfUseless(object);
+  }
+  k.error_ = {Code::kCorruption, "packed rows do not decode"};
+  throw Unwind{};
+}
+
 Object* Txn::Find(std::string_view key, Access access) {
+  const bool counts = access == Access::kUse || access == Access::kPick;
   Object* object = Known(key);
   if (object == nullptr || !object->live() || ExpireIfDue(object)) {
-    if (access == Access::kUse) ++keyspace_.stats_.keyspace_misses;
+    if (counts) ++keyspace_.stats_.keyspace_misses;
     if (access != Access::kQuiet && tell_misses_ && keyspace_.listening_.misses) {
       keyspace_.events_.push_back({db_, std::string(key), "keymiss", EventClass::kMiss});
     }
     return nullptr;
   }
-  if (access == Access::kUse) {
+  if (counts) {
     ++keyspace_.stats_.keyspace_hits;
-    Use(object);
+    Use(object, access);
   }
   return object;
 }
 
-Result<Object*> Txn::Find(std::string_view key, ObjectType type) {
-  Object* object = Find(key);
+Result<Object*> Txn::Find(std::string_view key, ObjectType type, Access access) {
+  Object* object = Find(key, access);
   if (object != nullptr && object->type != type) return Code::kWrongType;
   return object;
 }
 
-Object* Txn::ForWrite(std::string_view key) {
+Object* Txn::ForWrite(std::string_view key, Access access) {
   Object* object = Known(key);
   if (object == nullptr) {
     const int physical = keyspace_.PhysicalForWrite(db_);
@@ -344,15 +358,15 @@ Object* Txn::ForWrite(std::string_view key) {
   }
   ExpireIfDue(object);
   if (object->live()) {
-    Use(object);
+    Use(object, access);
   } else {
     keyspace_.eviction_.OnCreate(object);
   }
   return object;
 }
 
-Result<Object*> Txn::ForWrite(std::string_view key, ObjectType type) {
-  Object* object = ForWrite(key);
+Result<Object*> Txn::ForWrite(std::string_view key, ObjectType type, Access access) {
+  Object* object = ForWrite(key, access);
   if (object->live() && object->type != type) return Code::kWrongType;
   return object;
 }

@@ -10,6 +10,7 @@
 
 #include "encoding/status.h"
 #include "engine/object.h"
+#include "engine/packed_rows.h"
 #include "engine/random.h"
 #include "engine/waiter.h"
 
@@ -92,6 +93,9 @@ class Txn {
 
   enum class Access : uint8_t {
     kUse,
+    /// For commands that take single rows: a small collection may stay at rest. Then only Get, Put, Erase,
+    /// PrefetchRows, CompleteRows, VisitRows, body and SetBody may be used of what is there for rows.
+    kPick,
     /// Looking does not make the key hotter (EXISTS, TTL, ...). The object may be at rest: it can be removed,
     /// but its rows and its body are not to be used.
     kPeek,
@@ -101,13 +105,14 @@ class Txn {
   /// The live object at `key`, or nullptr. An object whose time has come is removed on the way. May unwind.
   Object* Find(std::string_view key, Access access = Access::kUse);
   /// As Find; kWrongType when the object is of another type.
-  Result<Object*> Find(std::string_view key, ObjectType type);
+  Result<Object*> Find(std::string_view key, ObjectType type, Access access = Access::kUse);
   /// Makes sure that the heads of all keys are in RAM, and unwinds once for all that are not. For commands
   /// that take several keys; calling it is never needed for being correct.
   void Prefetch(std::span<const std::string_view> keys);
-  /// The object at `key` for writing: live, or absent if there is none; never nullptr. May unwind.
-  Object* ForWrite(std::string_view key);
-  Result<Object*> ForWrite(std::string_view key, ObjectType type);
+  /// The object at `key` for writing: live, or absent if there is none; never nullptr. May unwind. `access`:
+  /// kUse or kPick.
+  Object* ForWrite(std::string_view key, Access access = Access::kUse);
+  Result<Object*> ForWrite(std::string_view key, ObjectType type, Access access = Access::kUse);
 
   /// Makes the object a string of these bytes; what it was before goes, with its expiry. Any size.
   void SetString(Object* object, std::string_view value, Encoding encoding);
@@ -149,10 +154,12 @@ class Txn {
   class SnapshotView View();
 
   // -- Rows
-  // For objects with rows. Keys and values are any bytes; a space is ordered by memcmp.
+  // For objects with rows, in RAM or at rest. Keys and values are any bytes; a space is ordered by memcmp.
 
   /// What the type keeps beside its rows. Change it with SetBody.
-  const format::CollectionBody& body(const Object* object) const { return object->rows->body; }
+  static format::CollectionBody body(const Object* object) {
+    return object->at_rest ? PackedBody(object->inline_value()) : object->rows->body;
+  }
   void SetBody(Object* object, const format::CollectionBody& body);
 
   /// The row's value; nullopt: there is no such row. May unwind.
@@ -209,6 +216,9 @@ class Txn {
   Cursor SelectRow(Object* object, RowSpace space, uint64_t rank);
   /// How many rows of the space are smaller than `row_key`. As SelectRow in cost.
   uint64_t RankOfRow(Object* object, RowSpace space, std::string_view row_key);
+  /// Calls `visit(key, value)` for all rows of the space in order, once all are in RAM.
+  template <typename Visit>
+  void VisitRows(Object* object, RowSpace space, Visit&& visit);
   /// Loads all rows of the space.
   void CompleteRows(Object* object, RowSpace space);
   /// A random row. Each has the same chance when the space is in RAM or small enough to be brought there; of
@@ -242,7 +252,11 @@ class Txn {
 
   Object* Lookup(uint16_t physical, std::string_view key, bool* missing);
   Object* Known(std::string_view key);
-  void Use(Object* object);
+  void Use(Object* object, Access access);
+  void Wake(Object* object);
+  [[noreturn]] void Damaged(Object* object);
+  void SetRowCount(Object* object, const PackedPlace& place, uint64_t rows);
+  PackedPlace PlaceToWrite(Object* object, std::string_view row_key);
   void WaitForCommit();
   void BringLateRows();
   void RememberLateRows(const Object* object);
@@ -294,5 +308,20 @@ class Txn {
   std::string key_buffer_;
   std::string value_buffer_;
 };
+
+template <typename Visit>
+void Txn::VisitRows(Object* object, RowSpace space, Visit&& visit) {
+  if (object->at_rest && space == RowSpace::kFields) {
+    // All are looked at first, so that nothing is told of a damaged one.
+    if (FindPacked(object->inline_value(), {}, /*for_write=*/true).damaged) Damaged(object);
+    std::string_view bytes = object->inline_value();
+    format::CollectionBody ignored;
+    (void)format::DecodeCollectionBody(bytes, &ignored);
+    (void)format::DecodePackedRows(bytes, visit);
+    return;
+  }
+  CompleteRows(object, space);
+  for (Cursor row = SeekForward(object, space, {}); row.valid(); row.Next()) visit(row.key(), row.value());
+}
 
 }  // namespace thermocline

@@ -97,10 +97,22 @@ void Txn::PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::str
 
 void Txn::SetBody(Object* object, const format::CollectionBody& body) {
   TouchHead(object);
-  object->rows->body = body;
+  if (!object->at_rest) {
+    object->rows->body = body;
+    return;
+  }
+  value_buffer_.clear();
+  format::AppendCollectionBody(value_buffer_, body);
+  const size_t old = FindPacked(object->inline_value(), {}, /*for_write=*/false).rows_at;
+  keyspace_.hot_.Splice(object, 0, old, value_buffer_);
 }
 
 std::optional<std::string_view> Txn::Get(Object* object, RowSpace space, std::string_view row_key) {
+  if (object->at_rest) {
+    const PackedPlace place = FindPacked(object->inline_value(), row_key, /*for_write=*/false);
+    if (place.damaged) Damaged(object);
+    return place.found ? std::optional(place.value) : std::nullopt;
+  }
   RowTree& tree = object->rows->tree(space);
   RowTree::Lookup known = tree.Find(row_key);
   if (known.knowledge == RowTree::Knowledge::kUnknown) {
@@ -130,6 +142,7 @@ bool Txn::LoadRow(Object* object, RowSpace space, std::string_view row_key) {
 }
 
 void Txn::PrefetchRows(Object* object, RowSpace space, std::span<const std::string_view> row_keys) {
+  if (object->at_rest) return;
   size_t waits = 0;
   for (const std::string_view row_key : row_keys) {
     if (object->rows->tree(space).Find(row_key).knowledge != RowTree::Knowledge::kUnknown) continue;
@@ -143,7 +156,35 @@ void Txn::PrefetchRows(Object* object, RowSpace space, std::span<const std::stri
   if (waits > 0) Suspend();
 }
 
+/// Where a row of an object at rest is to be written.
+PackedPlace Txn::PlaceToWrite(Object* object, std::string_view row_key) {
+  const PackedPlace place = FindPacked(object->inline_value(), row_key, /*for_write=*/true);
+  if (place.damaged) Damaged(object);
+  TouchHead(object);
+  return place;
+}
+
+/// The number of packed rows becomes another one.
+void Txn::SetRowCount(Object* object, const PackedPlace& place, uint64_t rows) {
+  value_buffer_.clear();
+  AppendVarint(value_buffer_, rows);
+  keyspace_.hot_.Splice(object, place.rows_at, place.rows_end - place.rows_at, value_buffer_);
+}
+
 void Txn::Put(Object* object, RowSpace space, std::string_view row_key, std::string_view value) {
+  if (object->at_rest) {
+    constexpr size_t kSizesMax = 20;
+    if (object->value_size + row_key.size() + value.size() + kSizesMax <= kPackedBytesMax) {
+      const PackedPlace place = PlaceToWrite(object, row_key);
+      value_buffer_.clear();
+      AppendSized(value_buffer_, row_key);
+      AppendSized(value_buffer_, value);
+      keyspace_.hot_.Splice(object, place.at, place.size, value_buffer_);
+      if (!place.found) SetRowCount(object, place, place.rows + 1);
+      return;
+    }
+    Wake(object);
+  }
   Touch(object);
   object->rows->tree(space).Put(row_key, value);
   if (object->rows->id == 0) {
@@ -154,6 +195,13 @@ void Txn::Put(Object* object, RowSpace space, std::string_view row_key, std::str
 }
 
 void Txn::Erase(Object* object, RowSpace space, std::string_view row_key) {
+  if (object->at_rest) {
+    const PackedPlace place = PlaceToWrite(object, row_key);
+    if (!place.found) return;
+    keyspace_.hot_.Splice(object, place.at, place.size, {});
+    SetRowCount(object, place, place.rows - 1);
+    return;
+  }
   Touch(object);
   object->rows->tree(space).Erase(row_key);
   if (object->rows->id == 0) {
@@ -206,7 +254,7 @@ void Txn::Linger(Object* object) {
 }
 
 bool Txn::Lingers(Object* object, std::string_view row_key, std::string_view value) {
-  return object->rows->lingering &&
+  return object->has_rows && object->rows->lingering &&
          !Get(object, RowSpace::kScores, std::string(value).append(row_key)).has_value();
 }
 
@@ -324,6 +372,7 @@ Txn::Cursor Txn::SeekBackward(Object* object, RowSpace space, std::optional<std:
 }
 
 void Txn::CompleteRows(Object* object, RowSpace space) {
+  if (object->at_rest) return;
   const RowTree& tree = object->rows->tree(space);
   // To the end of the space, not of the gap: rows that are known already are passed over, so that many small
   // gaps cost few loads.

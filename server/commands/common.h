@@ -17,8 +17,9 @@
 namespace thermocline {
 
 /// The object at `key`, or nullptr if there is none. False: it is of another type.
-inline bool FindObject(CommandContext& context, std::string_view key, ObjectType type, Object** object) {
-  const Result<Object*> found = context.txn.Find(key, type);
+inline bool FindObject(CommandContext& context, std::string_view key, ObjectType type, Object** object,
+                       Txn::Access access = Txn::Access::kUse) {
+  const Result<Object*> found = context.txn.Find(key, type, access);
   if (!found.ok()) {
     WriteError(context.reply, found.status());
     return false;

@@ -22,8 +22,8 @@ namespace {
 
 constexpr RowSpace kFields = RowSpace::kFields;
 
-bool FindHash(CommandContext& c, Object** object) {
-  return FindObject(c, c.args[1], ObjectType::kHash, object);
+bool FindHash(CommandContext& c, Object** object, Txn::Access access = Txn::Access::kUse) {
+  return FindObject(c, c.args[1], ObjectType::kHash, object, access);
 }
 
 /// Errors of HINCRBY and HINCRBYFLOAT, which have words of their own for values that are no numbers.
@@ -92,7 +92,7 @@ void HIncrByFloat(CommandContext& c) {
 
 void HGet(CommandContext& c) {
   Object* object;
-  if (!FindHash(c, &object)) return;
+  if (!FindHash(c, &object, Txn::Access::kPick)) return;
   if (object == nullptr) return c.reply.Null();
   const auto value = c.txn.Get(object, kFields, c.args[2]);
   if (!value.has_value()) return c.reply.Null();
@@ -101,7 +101,7 @@ void HGet(CommandContext& c) {
 
 void HMGet(CommandContext& c) {
   Object* object;
-  if (!FindHash(c, &object)) return;
+  if (!FindHash(c, &object, Txn::Access::kPick)) return;
   const auto fields = c.args.subspan(2);
   if (object != nullptr && fields.size() > 1) c.txn.PrefetchRows(object, kFields, fields);
   c.reply.ArrayHeader(fields.size());
@@ -117,20 +117,20 @@ void HMGet(CommandContext& c) {
 
 void HStrLen(CommandContext& c) {
   Object* object;
-  if (!FindHash(c, &object)) return;
+  if (!FindHash(c, &object, Txn::Access::kPick)) return;
   const auto value = object == nullptr ? std::nullopt : c.txn.Get(object, kFields, c.args[2]);
   c.reply.Integer(static_cast<int64_t>(value.value_or(std::string_view()).size()));
 }
 
 void HExists(CommandContext& c) {
   Object* object;
-  if (!FindHash(c, &object)) return;
+  if (!FindHash(c, &object, Txn::Access::kPick)) return;
   c.reply.Integer(object != nullptr && c.txn.Get(object, kFields, c.args[2]).has_value());
 }
 
 void HLen(CommandContext& c) {
   Object* object;
-  if (!FindHash(c, &object)) return;
+  if (!FindHash(c, &object, Txn::Access::kPick)) return;
   c.reply.Integer(object == nullptr ? 0 : static_cast<int64_t>(CollectionCount(object)));
 }
 
@@ -156,7 +156,7 @@ void WriteRow(ReplyWriter& reply, Parts parts, std::string_view field, std::stri
 
 void ReplyAll(CommandContext& c, Parts parts) {
   Object* object;
-  if (!FindHash(c, &object)) return;
+  if (!FindHash(c, &object, Txn::Access::kPick)) return;
   if (object == nullptr) return WriteHeader(c.reply, parts, 0);
   const uint64_t count = CollectionCount(object);
   if (c.ShouldOffload(count)) {
@@ -169,9 +169,9 @@ void ReplyAll(CommandContext& c, Parts parts) {
   }
   c.txn.CompleteRows(object, kFields);
   WriteHeader(c.reply, parts, count);
-  for (Txn::Cursor row = c.txn.SeekForward(object, kFields, {}); row.valid(); row.Next()) {
-    WriteRow(c.reply, parts, row.key(), row.value());
-  }
+  c.txn.VisitRows(object, kFields, [&](std::string_view field, std::string_view value) {
+    WriteRow(c.reply, parts, field, value);
+  });
 }
 
 void HGetAll(CommandContext& c) { ReplyAll(c, {.fields = true, .values = true}); }

@@ -22,8 +22,8 @@ using Args = std::span<const std::string_view>;
 
 constexpr RowSpace kMembers = RowSpace::kFields;
 
-bool FindSet(CommandContext& c, Object** object) {
-  return FindObject(c, c.args[1], ObjectType::kSet, object);
+bool FindSet(CommandContext& c, Object** object, Txn::Access access = Txn::Access::kUse) {
+  return FindObject(c, c.args[1], ObjectType::kSet, object, access);
 }
 
 template <typename T>
@@ -40,19 +40,19 @@ void SMove(CommandContext& c) { ReplyNumber(c, SetMove(c.txn, c.args[1], c.args[
 
 void SCard(CommandContext& c) {
   Object* object;
-  if (!FindSet(c, &object)) return;
+  if (!FindSet(c, &object, Txn::Access::kPick)) return;
   c.reply.Integer(object == nullptr ? 0 : static_cast<int64_t>(CollectionCount(object)));
 }
 
 void SIsMember(CommandContext& c) {
   Object* object;
-  if (!FindSet(c, &object)) return;
+  if (!FindSet(c, &object, Txn::Access::kPick)) return;
   c.reply.Integer(object != nullptr && c.txn.Get(object, kMembers, c.args[2]).has_value());
 }
 
 void SMIsMember(CommandContext& c) {
   Object* object;
-  if (!FindSet(c, &object)) return;
+  if (!FindSet(c, &object, Txn::Access::kPick)) return;
   const Args members = c.args.subspan(2);
   if (object != nullptr && members.size() > 1) c.txn.PrefetchRows(object, kMembers, members);
   c.reply.ArrayHeader(members.size());
@@ -65,7 +65,7 @@ void SMIsMember(CommandContext& c) {
 
 void SMembers(CommandContext& c) {
   Object* object;
-  if (!FindSet(c, &object)) return;
+  if (!FindSet(c, &object, Txn::Access::kPick)) return;
   if (object == nullptr) return c.reply.SetHeader(0);
   if (c.ShouldOffload(CollectionCount(object))) {
     return c.StreamRows(
@@ -76,8 +76,7 @@ void SMembers(CommandContext& c) {
   }
   c.txn.CompleteRows(object, kMembers);
   c.reply.SetHeader(CollectionCount(object));
-  for (Txn::Cursor row = c.txn.SeekForward(object, kMembers, {}); row.valid(); row.Next())
-    c.reply.Bulk(row.key());
+  c.txn.VisitRows(object, kMembers, [&](std::string_view member, std::string_view) { c.reply.Bulk(member); });
 }
 
 void SScan(CommandContext& c) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "engine/collection.h"
 #include "server/commands/common.h"
 #include "server/commands/scan.h"
 
@@ -143,20 +144,20 @@ void ZRem(CommandContext& c) {
 
 void ZCard(CommandContext& c) {
   Object* object;
-  if (!FindObject(c, c.args[1], ObjectType::kSortedSet, &object)) return;
-  c.reply.Integer(object == nullptr ? 0 : static_cast<int64_t>(object->rows->body.count));
+  if (!FindObject(c, c.args[1], ObjectType::kSortedSet, &object, Txn::Access::kPick)) return;
+  c.reply.Integer(object == nullptr ? 0 : static_cast<int64_t>(CollectionCount(object)));
 }
 
 void ZScore(CommandContext& c) {
   Object* object;
-  if (!FindObject(c, c.args[1], ObjectType::kSortedSet, &object)) return;
+  if (!FindObject(c, c.args[1], ObjectType::kSortedSet, &object, Txn::Access::kPick)) return;
   const std::optional<double> score = object == nullptr ? std::nullopt : ScoreOf(c.txn, object, c.args[2]);
   score.has_value() ? c.reply.Double(*score) : c.reply.Null();
 }
 
 void ZMScore(CommandContext& c) {
   Object* object;
-  if (!FindObject(c, c.args[1], ObjectType::kSortedSet, &object)) return;
+  if (!FindObject(c, c.args[1], ObjectType::kSortedSet, &object, Txn::Access::kPick)) return;
   const auto members = c.args.subspan(2);
   if (object != nullptr) PrefetchScores(c.txn, object, members);
   c.reply.ArrayHeader(members.size());

@@ -158,6 +158,9 @@ struct Slot {
   bool found;  // the entry there is the key
 };
 
+// An iterator fetches the entry so many places ahead.
+constexpr uint32_t kEntriesAhead = 6;
+
 // The binary search would wait for one cache line after the other.
 void PrefetchHeads(const Node* node) {
   for (uint32_t i = 0; i < kFanout; i += 8) __builtin_prefetch(&node->heads[i]);
@@ -360,6 +363,9 @@ class TreeRep::Iterator final : public MemTableRep::Iterator {
       place = find(version);
       entry = place.leaf == nullptr ? nullptr : Load(place.leaf->entries[place.index]);
     });
+    // A flush goes over entries that lie anywhere in memory: those that come next are fetched meanwhile.
+    if (place.leaf != nullptr && place.index + kEntriesAhead < kFanout)
+      __builtin_prefetch(Load(place.leaf->entries[place.index + kEntriesAhead]));
     place_ = place;
     entry_ = entry;
   }

@@ -123,7 +123,34 @@ Status Server::Listen() {
   return {};
 }
 
+void Server::Network::Stop() {
+  io.stop();
+  if (thread.joinable()) thread.join();
+  tcp.clear();
+  local.reset();
+  for (const Socket& socket : TakeAccepted()) close(socket.descriptor);
+}
+
+std::vector<Server::Network::Socket> Server::Network::TakeAccepted() {
+  const std::lock_guard lock(mutex);
+  return std::exchange(accepted, {});
+}
+
+/// On the network's thread.
 void Server::Accepted(int fd, bool unix_socket) {
+  {
+    const std::lock_guard lock(network_->mutex);
+    network_->accepted.push_back({fd, unix_socket});
+  }
+  accepted_.store(true);
+  ready_set_.Wake();
+}
+
+void Server::AcceptClients() {
+  for (const Network::Socket& socket : network_->TakeAccepted()) MakeClient(socket.descriptor, socket.local);
+}
+
+void Server::MakeClient(int fd, bool unix_socket) {
   ++stats_.connections_received;
   if (clients_.size() >= static_cast<size_t>(options().clients_max)) {
     ++stats_.connections_rejected;

@@ -78,7 +78,7 @@ Server::Server(Config& config, Log& log, const Clock& clock)
       log_(log),
       clock_(clock),
       commands_(CommandTable::All()),
-      network_(std::make_unique<Network>(ready_set_)),
+      network_(std::make_unique<Network>()),
       run_id_(RandomHex(40)),
       started_at_us_(clock.MonotonicUs()),
       last_checkpoint_s_(clock.WallMs() / 1000) {}
@@ -91,7 +91,7 @@ Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Cl
   FillAutomatic(o);
   auto server = std::unique_ptr<Server>(new Server(config, log, clock));
   KeyspaceOptions options = ToKeyspaceOptions(o);
-  options.wake = [network = server->network_.get()] { network->Wake(); };
+  options.wake = [raw = server.get()] { raw->ready_set_.Wake(); };
   options.took = [raw = server.get()](KeyspaceWork work, uint64_t us) { raw->NoteWork(work, us); };
   Result<std::unique_ptr<Keyspace>> keyspace = Keyspace::Open(std::move(options), clock);
   if (!keyspace.ok()) return keyspace.status();
@@ -110,14 +110,14 @@ Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Cl
   server->network_->signals.async_wait([raw = server.get()](const asio::error_code& e, int) {
     if (!e) raw->RequestShutdown();
   });
+  server->network_->Start();
   server->Cron();
   server->startup_memory_bytes_ = server->UsedMemory();
   return server;
 }
 
 Server::~Server() {
-  network_->tcp.clear();
-  network_->local.reset();
+  network_->Stop();
   if (!options().unixsocket.empty()) unlink(options().unixsocket.c_str());
   if (keyspace_ != nullptr) {
     // The turn that asked for the shutdown is committed and published; what the background added is not lost
@@ -126,7 +126,7 @@ Server::~Server() {
     if (Status s = keyspace_->RememberHotKeys(); !s.ok()) log_.Warning(s.message());
     if (Status s = keyspace_->SyncNow(); !s.ok()) log_.Warning("The log could not be synced: " + s.message());
   }
-  // Clients wait on the keyspace, whose threads wake the network: in this order.
+  // Clients wait on the keyspace, whose threads wake the ReadySet: in this order.
   keyspace_.reset();
   clients_.clear();
   if (!options().pidfile.empty()) unlink(options().pidfile.c_str());
@@ -134,7 +134,7 @@ Server::~Server() {
 
 void Server::RequestShutdown() {
   shutdown_.store(true);
-  network_->Wake();
+  ready_set_.Wake();
 }
 
 void Server::InstallConfigHooks() {

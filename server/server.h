@@ -256,6 +256,8 @@ class Server {
 
   // Connections (connections.cc).
   void Accepted(int fd, bool unix_socket);
+  void AcceptClients();
+  void MakeClient(int fd, bool unix_socket);
   void Close(Client& client);
   void CheckOutputLimit(Client& client);
 
@@ -264,7 +266,7 @@ class Server {
   const Clock& clock_;
   CommandTable commands_;
   ReadySet ready_set_;
-  std::unique_ptr<Network> network_;  ///< watches ready_set_
+  std::unique_ptr<Network> network_;
   std::unique_ptr<Keyspace> keyspace_;
   BufferPool buffers_;
   ServerStats stats_;
@@ -320,6 +322,8 @@ class Server {
   uint64_t peak_memory_bytes_ = 0;
 
   std::atomic<bool> shutdown_{false};
+  std::atomic<bool> accepted_{false};  ///< sockets that are not clients yet
+  uint64_t next_cron_us_ = 0;
 };
 
 }  // namespace thermocline

@@ -12,45 +12,18 @@ namespace {
 constexpr size_t kRequestsPerClient = 1024;
 constexpr uint64_t kTurnUsMax = 5000;
 constexpr size_t kBatchBytesMax = 8 << 20;
-// How often asio's own events (accepting, timers, signals) are looked at while the server is never idle.
-constexpr uint64_t kAsioPollUs = 1000;
 constexpr int kStallRetryMs = 2;
 constexpr uint64_t kRecoverUs = 500'000;
 constexpr uint64_t kStreamIdleUs = 60'000'000;
 
 }  // namespace
 
-void Server::Network::Sleep(int milliseconds) {
-  if (!ready_armed) {
-    ready_armed = true;
-    ready.async_wait(asio::posix::stream_descriptor::wait_read,
-                     [this](const asio::error_code&) { ready_armed = false; });
-  }
-  sleeping.store(true);
-  if (!woken.load()) {
-    if (milliseconds > 0) {
-      io.run_one_for(std::chrono::milliseconds(milliseconds));
-    } else {
-      io.run_one();
-    }
-  }
-  sleeping.store(false);
-}
-
 int Server::Run() {
   while (!shutdown_.load(std::memory_order_relaxed)) {
-    std::span<const ReadySet::Event> events = ready_set_.Poll();
-    const bool idle = events.empty() && !HasWork() && !network_->woken.load(std::memory_order_relaxed);
-    if (idle) {
-      network_->Sleep(SleepMs());
-      events = ready_set_.Poll();
-    }
-    network_->woken.store(false);
+    const std::span<const ReadySet::Event> events = ready_set_.Poll(HasWork() ? 0 : SleepMs());
     turn_us_ = clock_us_ = clock_.MonotonicUs();
-    if (turn_us_ - network_->last_poll_us > kAsioPollUs) {
-      network_->last_poll_us = turn_us_;
-      network_->io.poll();
-    }
+    if (accepted_.exchange(false)) AcceptClients();
+    if (turn_us_ >= next_cron_us_) Cron();
     for (const ReadySet::Event& event : events) {
       Client& client = *static_cast<Client*>(event.owner);
       if (event.peer_closed) client.peer_closed = true;
@@ -78,15 +51,13 @@ void Server::Send(Client& client) {
   if (client.close_now || client.close_after_reply) doomed_.push_back(&client);
 }
 
-/// How long to sleep when there is nothing to do; 0: until something happens.
+/// How long to sleep when there is nothing to do.
 int Server::SleepMs() const {
   if (keyspace_->stalled()) return kStallRetryMs;
-  const uint64_t deadline_us = blocked_.next_deadline_us();
-  if (deadline_us == 0) return 0;
+  uint64_t until_us = next_cron_us_;
+  if (const uint64_t deadline_us = blocked_.next_deadline_us()) until_us = std::min(until_us, deadline_us);
   const uint64_t now_us = clock_.MonotonicUs();
-  constexpr uint64_t kLongestMs = 1000;
-  return deadline_us <= now_us ? 1
-                               : static_cast<int>(std::min(kLongestMs, (deadline_us - now_us) / 1000 + 1));
+  return until_us <= now_us ? 1 : static_cast<int>((until_us - now_us) / 1000 + 1);
 }
 
 void Server::Turn() {
@@ -295,10 +266,8 @@ void Server::Publish(std::vector<Client*>& clients) {
 }
 
 void Server::Cron() {
-  network_->cron.expires_after(std::chrono::milliseconds(1000 / std::max<int64_t>(1, options().hz)));
-  network_->cron.async_wait([this](const asio::error_code& error) {
-    if (!error) Cron();
-  });
+  next_cron_us_ =
+      clock_.MonotonicUs() + 1'000'000 / static_cast<uint64_t>(std::max<int64_t>(1, options().hz));
   keyspace_->Tick();
   LookAtMemory();
   const uint64_t now = clock_.MonotonicUs();

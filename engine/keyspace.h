@@ -22,6 +22,7 @@
 #include "engine/hot_keys.h"
 #include "engine/hot_tier.h"
 #include "engine/load.h"
+#include "engine/cache_luck.h"
 #include "engine/packed_rows.h"
 #include "engine/reader_pool.h"
 #include "engine/store.h"
@@ -345,6 +346,7 @@ class Keyspace {
   void TakeState(const format::State& state);
 
   // Loads: reads from disk on behalf of commands (loads.cc).
+  Store::Found LookIntoCaches(Family family, std::string_view key, rocksdb::PinnableSlice* value);
   Load* StartHeadLoad(Object* object);
   Load* StartRowLoad(Object* object, RowSpace space, std::string_view row_key);
   Load* AddRowLoad(std::unique_ptr<Load> load);
@@ -415,6 +417,7 @@ class Keyspace {
   Txn txn_;
   std::mt19937_64 random_;
   KeyspaceStats stats_;
+  CacheLuck cache_luck_[kFamilies];
   Status error_;
 
   // The turn.

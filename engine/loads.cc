@@ -113,6 +113,17 @@ void InstallRange(const Load& load, RowTree& tree) {
   }
 }
 
+/// What RocksDB has in its memtables and its block cache; kNeedsDisk also where it is not worth a look.
+Store::Found Keyspace::LookIntoCaches(Family family, std::string_view key, rocksdb::PinnableSlice* value) {
+  CacheLuck& luck = cache_luck_[static_cast<size_t>(family)];
+  if (!luck.ShouldLook()) return Store::Found::kNeedsDisk;
+  const Store::Found found = store_->GetCached(family, key, value, &error_);
+  if (found == Store::Found::kError) return found;
+  luck.Note(found != Store::Found::kNeedsDisk);
+  if (found != Store::Found::kNeedsDisk) ++stats_.cached_reads;
+  return found;
+}
+
 Load* Keyspace::StartHeadLoad(Object* object) {
   auto load = std::make_unique<Load>();
   load->kind = Load::Kind::kHead;

@@ -159,9 +159,8 @@ Object* Txn::Lookup(uint16_t physical, std::string_view key, bool* missing) {
   key_buffer_.clear();
   format::AppendMetadataKey(key_buffer_, physical, key);
   rocksdb::PinnableSlice value;
-  switch (k.store_->GetCached(Family::kMetadata, key_buffer_, &value, &k.error_)) {
+  switch (k.LookIntoCaches(Family::kMetadata, key_buffer_, &value)) {
     case Store::Found::kYes:
-      ++k.stats_.cached_reads;
       if (object == nullptr) object = k.hot_.Insert(physical, key);
       if (Status s = k.DecodeInto(object, ToView(value)); !s.ok()) {
         k.EraseIfUseless(object);
@@ -170,7 +169,6 @@ Object* Txn::Lookup(uint16_t physical, std::string_view key, bool* missing) {
       }
       return object;
     case Store::Found::kNo:
-      ++k.stats_.cached_reads;
       if (object != nullptr) {
         k.hot_.BecomeAbsent(object);
         return object;

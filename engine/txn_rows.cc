@@ -130,13 +130,12 @@ bool Txn::LoadRow(Object* object, RowSpace space, std::string_view row_key) {
   key_buffer_.clear();
   format::AppendRowKey(key_buffer_, object->rows->id, row_key);
   rocksdb::PinnableSlice value;
-  switch (k.store_->GetCached(FamilyOf(space), key_buffer_, &value, &k.error_)) {
+  switch (k.LookIntoCaches(FamilyOf(space), key_buffer_, &value)) {
     case Store::Found::kYes: object->rows->tree(space).LoadPoint(row_key, ToView(value)); break;
     case Store::Found::kNo: object->rows->tree(space).LoadPoint(row_key, std::nullopt); break;
     case Store::Found::kNeedsDisk: k.WaitFor(k.StartRowLoad(object, space, row_key), waiter_); return false;
     case Store::Found::kError: throw Unwind{};
   }
-  ++k.stats_.cached_reads;
   k.Recount(object);
   return true;
 }

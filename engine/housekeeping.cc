@@ -21,6 +21,9 @@ constexpr size_t kPurgeHeadsPerStep = 2048;
 /// Up to so many rows are deleted one by one; for more, a range tombstone is cheaper than its rows'
 /// tombstones.
 constexpr size_t kPurgePointRowsMax = 64;
+// To guess how many rows a range has.
+constexpr uint64_t kBytesPerRow = 64;
+constexpr uint64_t kGiveBackEveryMs = 10'000;
 
 }  // namespace
 
@@ -28,6 +31,7 @@ void Keyspace::Tick() {
   StartSweep();
   StartPurge();
   StartSurvey();
+  StartGivingBack();
 }
 
 bool Keyspace::Housekeeping() {
@@ -228,6 +232,14 @@ bool Keyspace::LingeringSlice() {
 
 // ---- Purging ----
 
+/// Now and then, so that a long series of deletions makes few tables.
+void Keyspace::StartGivingBack() {
+  if (now_ms_ - gave_back_ms_ < kGiveBackEveryMs || stalled_ || !failure_.ok()) return;
+  gave_back_ms_ = now_ms_;
+  // A failure to flush is RocksDB's to tell: it makes the next write fail.
+  readers_.Submit(ReaderPool::Lane::kLong, {[this] { (void)store_->FlushDeletions(); }, [] {}});
+}
+
 /// What a step of the purge found on a reader thread.
 struct Keyspace::PurgeJob {
   static void CollectRows(const Store& store, PurgeJob& job);
@@ -235,11 +247,17 @@ struct Keyspace::PurgeJob {
 
   std::vector<uint64_t> ids;
   std::vector<std::pair<Family, std::string>> rows;  ///< to delete one by one
-  std::vector<std::pair<Family, uint64_t>> whole;    ///< to delete as ranges
+  struct Whole {
+    Family family;
+    uint64_t id;
+    uint64_t rows;  ///< about
+  };
+  std::vector<Whole> whole;  ///< to delete as ranges
   // A dropped database:
   uint64_t round = 0;
   int physical = -1;
   std::string next;  ///< metadata key where the next step goes on
+  size_t heads = 0;  ///< that this step saw
   bool done = false;
   Status status;
 };
@@ -256,7 +274,10 @@ void Keyspace::PurgeJob::CollectRows(const Store& store, PurgeJob& job) {
       for (scan.it->SeekToFirst(); scan.it->Valid(); scan.it->Next()) {
         if (job.rows.size() - before == kPurgePointRowsMax) {
           job.rows.resize(before);
-          job.whole.emplace_back(family, id);
+          std::string from, to;
+          AppendBig64(from, id);
+          AppendBig64(to, id + 1);
+          job.whole.push_back({family, id, store.BytesBetween(family, from, to) / kBytesPerRow});
           break;
         }
         job.rows.emplace_back(family, scan.it->key().ToString());
@@ -274,8 +295,8 @@ void Keyspace::PurgeJob::CollectIds(const Store& store, PurgeJob& job) {
   if (options.lower.empty()) format::AppendMetadataKey(options.lower, db, {});
   if (db < 0xffff) format::AppendMetadataKey(options.upper, static_cast<uint16_t>(db + 1), {});
   const Store::ScanIterator scan = store.Scan(Family::kMetadata, std::move(options));
-  size_t heads = 0;
-  for (scan.it->SeekToFirst(); scan.it->Valid() && heads < kPurgeHeadsPerStep; scan.it->Next(), ++heads) {
+  for (scan.it->SeekToFirst(); scan.it->Valid() && job.heads < kPurgeHeadsPerStep;
+       scan.it->Next(), ++job.heads) {
     std::string_view value = ToView(scan.it->value());
     format::Head head;
     if (format::DecodeHead(value, &head).ok() && head.object_id != 0) job.ids.push_back(head.object_id);
@@ -317,11 +338,12 @@ void Keyspace::FinishPurge(PurgeJob& job) {
   if (!PurgeStepIsOver(job)) return;
   for (const auto& [family, key] : job.rows)
     batch_.Delete(store_->handle(family), key).PermitUncheckedError();
-  for (const auto& [family, id] : job.whole) {
+  for (const auto& [family, id, rows] : job.whole) {
     std::string from, to;
     AppendBig64(from, id);
     AppendBig64(to, id + 1);
     batch_.DeleteRange(store_->handle(family), from, to).PermitUncheckedError();
+    store_->NoteRangeDeletion(family, rows);
   }
   for (const uint64_t id : job.ids) {
     std::string key;
@@ -343,6 +365,7 @@ void Keyspace::FinishDropped(PurgeJob& job) {
     batch_.Put(store_->handle(Family::kSystem), key, rows).PermitUncheckedError();
     new_purges_.push_back(id);
   }
+  store_->NoteRangeDeletion(Family::kMetadata, job.heads);  // at the end
   dropped_next_ = job.next;
   purge_again_ = true;
   if (!job.done || reclaiming_) return;

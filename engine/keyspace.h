@@ -17,12 +17,12 @@
 #include "encoding/format.h"
 #include "encoding/status.h"
 #include "engine/admission.h"
+#include "engine/cache_luck.h"
 #include "engine/clock.h"
 #include "engine/eviction.h"
 #include "engine/hot_keys.h"
 #include "engine/hot_tier.h"
 #include "engine/load.h"
-#include "engine/cache_luck.h"
 #include "engine/packed_rows.h"
 #include "engine/reader_pool.h"
 #include "engine/store.h"
@@ -396,6 +396,7 @@ class Keyspace {
   void NoteLingering(Object* object);
   bool LingeringSlice();
   void StartPurge();
+  void StartGivingBack();
   bool PurgeStepIsOver(const PurgeJob& job);
   void FinishPurge(PurgeJob& job);
   void FinishDropped(PurgeJob& job);
@@ -476,6 +477,7 @@ class Keyspace {
   std::shared_ptr<Warming> warming_;   ///< nullptr: it is over
   std::shared_ptr<HotSurvey> survey_;  ///< under way
   uint64_t remembered_ms_ = 0;         ///< when the last survey began
+  uint64_t gave_back_ms_ = 0;          ///< when memtables of deletions were looked for last
   std::vector<Object*> lingering_;     ///< objects to be freed of lingering rows; each pinned
   std::string lingering_next_;         ///< the field where the purge of the first one goes on
   uint32_t lingering_round_ = 0;       ///< its linger_round when this pass began

@@ -14,4 +14,11 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
 rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions& options,
                                                std::shared_ptr<rocksdb::Cache> block_cache);
 
+/// Whether what holds so many entries is worth a compaction of its own for the space that it gives back.
+inline bool MostlyDeletions(uint64_t entries, uint64_t deletions) {
+  return deletions >= 1000 && deletions >= entries / 4 * 3;
+}
+/// What a range deletion in a table counts for: ranges are for many rows, how many is not known there.
+inline constexpr uint64_t kRowsPerRange = 1000;
+
 }  // namespace thermocline

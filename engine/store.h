@@ -96,6 +96,16 @@ class Store {
 
   /// Writes the memtables out to tables. Blocking; any thread.
   Status Flush();
+  /// A batch that is written soon deletes about so many rows of the family by a range. (RocksDB counts
+  /// deletions of single rows only.)
+  void NoteRangeDeletion(Family family, uint64_t rows) {
+    rows_in_ranges_[static_cast<size_t>(family)] += rows;
+  }
+  /// About how many bytes on disk lie between the keys.
+  uint64_t BytesBetween(Family family, std::string_view from, std::string_view to) const;
+  /// Writes those out that hold little but deletions, so that compactions give back what these delete:
+  /// without new writes it would stay on the disk for ever. Blocking; a reader thread.
+  Status FlushDeletions();
 
   /// Reads without touching the disk: kNeedsDisk when the caches do not hold the answer.
   Found GetCached(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const;
@@ -166,6 +176,7 @@ class Store {
   bool read_only_ = false;  ///< Reopen came half way: what is open serves reads only
   mutable std::atomic<int> snapshots_{0};
   std::atomic<int> stalled_families_{0};
+  std::atomic<uint64_t> rows_in_ranges_[kFamilies] = {};  ///< since FlushDeletions wrote that family's out
   std::function<void()> on_stall_change_;
 };
 

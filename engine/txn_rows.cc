@@ -240,6 +240,7 @@ void Txn::EraseRange(Object* object, RowSpace space, std::string_view from,
       AppendBig64(end, object->rows->id + 1);
     }
     batch().DeleteRange(handle, begin, end).PermitUncheckedError();
+    keyspace_.store_->NoteRangeDeletion(FamilyOf(space), count);
   }
   tree.EraseRange(from, to);
 }

@@ -96,6 +96,7 @@ struct ServerOptions {
   int64_t rocksdb_background_jobs_max = 2;
   uint64_t rocksdb_rate_limit_bytes_per_second = 0;
   bool rocksdb_zstd_bottom = true;
+  bool rocksdb_direct_reads = false;
   uint64_t rocksdb_blob_bytes_min = 4096;
   int64_t rocksdb_open_files_max = -1;
 };

@@ -66,6 +66,7 @@ KeyspaceOptions ToKeyspaceOptions(const ServerOptions& o) {
   keyspace.store.background_jobs = static_cast<int>(o.rocksdb_background_jobs_max);
   keyspace.store.rate_limit_bytes_per_second = o.rocksdb_rate_limit_bytes_per_second;
   keyspace.store.zstd_bottom = o.rocksdb_zstd_bottom;
+  keyspace.store.direct_reads = o.rocksdb_direct_reads;
   keyspace.store.blob_bytes_min = o.rocksdb_blob_bytes_min;
   keyspace.store.open_files_max = static_cast<int>(o.rocksdb_open_files_max);
   return keyspace;

@@ -106,11 +106,12 @@ class BigData:
 
     def options(self, readers):
         return [
-            # At full scale both are what `auto` chooses under such a limit.
+            # At full scale the first two are what `auto` chooses under such a limit.
             "--maxmemory", str(int(FULL_LIMIT_BYTES / 2 * self.scale)),
             "--rocksdb-block-cache-size", str(int(FULL_LIMIT_BYTES / 16 * self.scale)),
             "--rocksdb-write-buffer-size", str(max(int(16 * MIB * self.scale), 1 * MIB)),
             "--appendfsync", "everysec",
+            "--rocksdb-direct-reads", "yes",
             "--io-readers", str(readers),
         ] + servers.split_options(self.args.option)  # fmt: skip
 

@@ -133,7 +133,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreO
   store->options_ = options;
   store->on_stall_change_ = std::move(on_stall_change);
   store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/-1,
-                                             /*strict_capacity_limit=*/false, /*high_pri_pool_ratio=*/0.5);
+                                             /*strict_capacity_limit=*/false, /*high_pri_pool_ratio=*/0.8);
   store->statistics_ = rocksdb::CreateDBStatistics();
   // Counters only: a timer on each read would cost as much as a read from RAM.
   store->statistics_->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
@@ -285,7 +285,11 @@ void Store::MultiGet(Family family, const std::vector<std::string_view>& keys,
   values->resize(keys.size());
   found->resize(keys.size());
   why->resize(keys.size());
-  db_->MultiGet({}, handle(family), keys.size(), slices.data(), values->data(), statuses.data());
+  rocksdb::ReadOptions options;
+  // What is read of a metadata row goes to the hot tier. The other keys of the block are not asked for sooner
+  // than any, so it need not take the place of others, nor of indexes.
+  options.fill_cache = family != Family::kMetadata;
+  db_->MultiGet(options, handle(family), keys.size(), slices.data(), values->data(), statuses.data());
   for (size_t i = 0; i < keys.size(); ++i) (*found)[i] = ToFound(statuses[i], &(*why)[i]);
 }
 

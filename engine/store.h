@@ -50,7 +50,7 @@ struct StoreOptions {
   int background_jobs = 2;                   ///< flush and compaction threads
   uint64_t rate_limit_bytes_per_second = 0;  ///< of flush and compaction; 0: none
   bool zstd_bottom = true;
-  bool direct_reads = false;  ///< past the system's page cache
+  bool direct_reads = false;       ///< past the system's page cache
   uint64_t blob_bytes_min = 4096;  ///< values from this size go to blob files; 0: none do
   int open_files_max = -1;
   rocksdb::Env* env = nullptr;  ///< for tests that inject faults; nullptr: the machine's

@@ -274,7 +274,8 @@ constexpr OptionRow kRows[] = {
      MemoryField{&O::rocksdb_rate_limit_bytes_per_second, 0, INT64_MAX},
      "Limit on what flush and compaction write; 0: none."},
     {"rocksdb-direct-reads", "", Change::kAtStart, BoolField{&O::rocksdb_direct_reads},
-     "Read the database past the system's page cache: for data many times larger than memory under a tight limit, "
+     "Read the database past the system's page cache: for data many times larger than memory under a tight "
+     "limit, "
      "where each cold read then costs less CPU. The file system must support O_DIRECT."},
     {"rocksdb-compression-zstd-bottom", "", Change::kAtStart, BoolField{&O::rocksdb_zstd_bottom},
      "Compress the last level with ZSTD instead of LZ4: smaller, more CPU."},

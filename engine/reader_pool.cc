@@ -1,9 +1,18 @@
 #include "engine/reader_pool.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
 namespace thermocline {
+
+namespace {
+
+constexpr int kNice = 5;
+
+}  // namespace
 
 ReaderPool::ReaderPool(int threads, std::function<void()> wake)
     : wake_(std::move(wake)), long_max_(std::max(1, threads / 2)) {
@@ -64,6 +73,8 @@ ReaderPool::Job ReaderPool::TakeNext(bool* is_long) {
 }
 
 void ReaderPool::Work() {
+  // When all cores are busy the keyspace thread comes first: it has the hot requests, and work for us.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
   for (;;) {
     Job job;
     bool is_long;

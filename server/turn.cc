@@ -74,14 +74,13 @@ void Server::Turn() {
     next_recover_us_ = turn_us_ + kRecoverUs;
     if (keyspace_->TryRecover()) log_.Notice("The store is writable again");
   }
+  TakeReadyClients();
   EndExpiredBlocking();
   for (Client* client : std::exchange(to_send_, {})) {
     // What it has in this turn is sent with the turn.
     if (client->more_to_send && !client->in_turn && !client->held) Send(*client);
   }
   ReadClients();
-  // Behind those who come with something new: that is short if it is hot, and if not, its read should start.
-  TakeReadyClients();
   ExecuteClients();
   keyspace_->StartReads();
   CommitAndPublish();

@@ -367,8 +367,10 @@ void Txn::DropValue(Object* object) {
   keyspace_.state_changed_ = true;
 }
 
-void Txn::TellNew(const Object* object) {
-  if (keyspace_.listening_.new_keys) Changed(object, EventClass::kNew, "new");
+/// The object, not live yet, is about to be of this type.
+void Txn::TellNew(const Object* object, ObjectType type) {
+  if (keyspace_.listening_.new_keys)
+    keyspace_.events_.push_back({db_, std::string(object->key()), "new", EventClass::kNew, type});
 }
 
 bool Txn::LooksExpired(std::string_view key) {
@@ -385,7 +387,7 @@ void Txn::CountLive(Object* object) {
 
 void Txn::SetString(Object* object, std::string_view value, Encoding encoding) {
   TouchHead(object);
-  if (!object->live()) TellNew(object);
+  if (!object->live()) TellNew(object, ObjectType::kString);
   const bool simple = object->live() && object->expire_at_ms == 0 && !object->has_rows;
   if (!simple) DropValue(object);
   if (value.size() <= kInlineBytesMax) {
@@ -413,7 +415,7 @@ char* Txn::EditString(Object* object, size_t size, Encoding encoding) {
   CHECK(size <= kInlineBytesMax && !(object->live() && object->has_rows));
   TouchHead(object);
   const bool fresh = !object->live();
-  if (fresh) TellNew(object);
+  if (fresh) TellNew(object, ObjectType::kString);
   const size_t old_size = fresh ? 0 : object->value_size;
   if (fresh) object->expire_at_ms = 0;
   char* bytes = keyspace_.hot_.ResizeString(object, size);
@@ -435,7 +437,7 @@ void Txn::NewRows(Object* object, ObjectType type) {
 
 void Txn::MakeRows(Object* object, ObjectType type) {
   TouchHead(object);
-  if (!object->live()) TellNew(object);
+  if (!object->live()) TellNew(object, type);
   DropValue(object);
   NewRows(object, type);
 }
@@ -505,7 +507,7 @@ void Txn::Move(Object* from, Object* to) {
   TouchHead(to);
   DropValue(to);
   keyspace_.hot_.BecomeAbsent(to);
-  TellNew(to);
+  TellNew(to, from->type);
   // Reads under way belong to the object that was asked for: their answers come to nothing.
   if (from->has_rows) {
     from->rows->load_tag = 0;

@@ -54,6 +54,7 @@ struct KeyEvent {
   std::string key;
   const char* name;  ///< Redis's event name; static storage
   EventClass event_class;
+  ObjectType type = ObjectType::kString;  ///< kNew: of what the key holds now
 };
 
 /// What one command sees and does: objects by key, rows of objects, changes of both. All type code is written
@@ -257,7 +258,7 @@ class Txn {
   void TouchHead(Object* object);
   void DropValue(Object* object);
   void CountLive(Object* object);
-  void TellNew(const Object* object);
+  void TellNew(const Object* object, ObjectType type);
   void NewRows(Object* object, ObjectType type);
   void EncodeHead(const Object* object, std::string* out) const;
   void SpreadOrPack(Object* object);

@@ -105,6 +105,18 @@ class Talk:
         self.answered.append((command, reply, queue if command.name == b"EXEC" else None))
         return True
 
+    def queue_ahead(self):
+        """The open transaction, once the commands without a reply are through."""
+        queue = self.queue
+        for command in self.expected:
+            if command.name == b"MULTI":
+                queue = queue or []
+            elif command.name in (b"EXEC", b"DISCARD", b"RESET"):
+                queue = None
+            elif queue is not None:
+                queue = queue + [command]
+        return queue
+
     def confirm(self, reply):
         word = reply.value[0].value
         if word not in CONFIRMATIONS:
@@ -498,9 +510,11 @@ class Sessions(RandomRun):
 
     def may_send_behind(self):
         """The blocked connections that may send more behind their blocking command: one at a time. When one EXEC wakes
-        two, nothing promises whose next command comes first."""
+        two, nothing promises whose next command comes first. Not behind a subscription: what may come then depends on
+        it."""
         blocked = self.blocked()
-        return [name for name in blocked if len(self.talks[name].expected) > 1] or blocked
+        names = [name for name in blocked if len(self.talks[name].expected) > 1] or blocked
+        return [name for name in names if not any(command.confirmations for command in self.talks[name].expected)]
 
     def draw_step(self):
         r, blocked = self.r, self.blocked()
@@ -513,7 +527,7 @@ class Sessions(RandomRun):
             # Not by a client in MULTI: a second one in the same EXEC would find the client still waiting in ours.
             free = [name for name in free if (self.talks.get(name) or Talk()).queue is None] + ["admin"]
             return Step(r.choice(free), [Command([b"CLIENT", b"UNBLOCK", IdOf(r.choice(blocked))] + kind)])
-        if blocked and draw < 0.10:
+        if draw < 0.10 and self.may_send_behind():
             name = r.choice(self.may_send_behind())
             return Step(name, self.draw_commands(name, False))
         if draw < 0.11:
@@ -531,12 +545,13 @@ class Sessions(RandomRun):
         r, talk = self.r, self.talks.get(name) or Talk()
         if talk.subscriptions and r.random() < 0.3:
             return [Command([b"RESET"])] if r.random() < 0.5 else [self.unsubscribe(talk)]
-        if talk.queue is not None:
-            if r.random() < min(0.1 + 0.05 * len(talk.queue), 0.4):
-                return [self.end_of_multi(talk.queue)]
+        queue = talk.queue_ahead()
+        if queue is not None:
+            if r.random() < min(0.1 + 0.05 * len(queue), 0.4):
+                return [self.end_of_multi(queue)]
             commands = []
             for _ in range(r.choice([1, 1, 2])):
-                commands.append(self.in_multi(talk.queue + commands, talk))
+                commands.append(self.in_multi(queue + commands, talk))
             return commands
         draw = r.random()
         if draw < 0.10 and not talk.subscriptions:

@@ -31,6 +31,7 @@ void Txn::Begin(Waiter* waiter, int db) {
   tell_misses_ = false;
   rows_loaded_ = 0;
   databases_before_.reset();
+  moves_.clear();
   random_ = Random(waiter->random_seed_);
   hits_ = keyspace_.stats_.keyspace_hits;
   misses_ = keyspace_.stats_.keyspace_misses;
@@ -226,9 +227,13 @@ void Txn::StartLoading(std::span<const std::string_view> keys) {
 /// Notes which rows of `object`, about to be dropped from RAM, the command waits for.
 void Txn::RememberLateRows(const Object* object) {
   if (!object->live() || !object->has_rows || object->rows->loads == 0) return;
+  const Object* owner = object;  // when the command runs again the rows are still where it has found them
+  for (auto move = moves_.rbegin(); move != moves_.rend(); ++move) {
+    if (move->second == owner) owner = move->first;
+  }
   for (const Load* load : waiter_->asked_) {
     if (load->object != object || load->kind == Load::Kind::kHead) continue;
-    waiter_->late_.push_back({object->db, std::string(object->key()), load->space,
+    waiter_->late_.push_back({owner->db, std::string(owner->key()), load->space,
                               load->kind == Load::Kind::kRange, load->forward, load->key, load->to,
                               load->rows_max});
   }
@@ -505,6 +510,7 @@ void Txn::Move(Object* from, Object* to) {
   CHECK(from->live() && from != to);
   TouchHead(from);
   TouchHead(to);
+  moves_.emplace_back(from, to);
   DropValue(to);
   keyspace_.hot_.BecomeAbsent(to);
   TellNew(to, from->type);

@@ -286,8 +286,9 @@ class Txn {
     bool databases_changed;
   };
   std::optional<Databases> databases_before_;
-  size_t rows_loaded_ = 0;  ///< by ranges from the caches, on this thread
-  uint64_t hits_ = 0;       ///< counters as they were when the command began
+  std::vector<std::pair<const Object*, const Object*>> moves_;  ///< of this command: from, to
+  size_t rows_loaded_ = 0;                                      ///< by ranges from the caches, on this thread
+  uint64_t hits_ = 0;  ///< counters as they were when the command began
   uint64_t misses_ = 0;
   uint64_t expired_ = 0;
   Random random_{0};

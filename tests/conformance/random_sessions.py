@@ -513,8 +513,15 @@ class Sessions(RandomRun):
         two, nothing promises whose next command comes first. Not behind a subscription: what may come then depends on
         it."""
         blocked = self.blocked()
+        if len(blocked) > 1 and self.one_at_a_time():
+            return []
         names = [name for name in blocked if len(self.talks[name].expected) > 1] or blocked
         return [name for name in names if not any(command.confirmations for command in self.talks[name].expected)]
+
+    def one_at_a_time(self):
+        """Whom a command wakes may have to read from disk, and then acts behind the next ones that are sent with it
+        (README, "Differences from Redis")."""
+        return self.cold and bool(self.blocked())
 
     def draw_step(self):
         r, blocked = self.r, self.blocked()
@@ -568,6 +575,7 @@ class Sessions(RandomRun):
             return [Command([r.choice([b"UNWATCH", b"EXEC", b"DISCARD"])])]
         if draw < 0.46 and may_block:
             alone = all(len(self.talks[other].expected) == 1 for other in self.blocked())
+            alone = alone and not self.one_at_a_time()
             follow = self.simple(talk) if alone and r.random() < 0.1 else []
             return [self.generator.blocking()] + follow
         if draw < 0.52:
@@ -582,9 +590,7 @@ class Sessions(RandomRun):
         """One or a few commands that neither block nor change the connection much."""
         r = self.r
         commands = []
-        # Whom the first of several wakes may have to read from disk, and then acts behind the last of them.
-        alone = self.cold and self.blocked()
-        for _ in range(1 if r.random() < 0.7 or alone else r.randint(2, 6)):
+        for _ in range(1 if r.random() < 0.7 or self.one_at_a_time() else r.randint(2, 6)):
             if talk.watched and r.random() < 0.02:
                 commands.append(Command([b"SET", r.choice(sorted(talk.watched)), b"own"]))
             elif r.random() < 0.1 and self.watched_keys():

@@ -31,6 +31,7 @@ void Txn::Begin(Waiter* waiter, int db) {
   tell_misses_ = false;
   rows_loaded_ = 0;
   databases_before_.reset();
+  moves_.clear();
   random_ = Random(waiter->random_seed_);
   hits_ = keyspace_.stats_.keyspace_hits;
   misses_ = keyspace_.stats_.keyspace_misses;
@@ -224,9 +225,13 @@ void Txn::StartLoading(std::span<const std::string_view> keys) {
 /// Notes which rows of `object`, about to be dropped from RAM, the command waits for.
 void Txn::RememberLateRows(const Object* object) {
   if (!object->live() || !object->has_rows || object->rows->loads == 0) return;
+  const Object* owner = object;  // when the command runs again the rows are still where it has found them
+  for (auto move = moves_.rbegin(); move != moves_.rend(); ++move) {
+    if (move->second == owner) owner = move->first;
+  }
   for (const Load* load : waiter_->asked_) {
     if (load->object != object || load->kind == Load::Kind::kHead) continue;
-    waiter_->late_.push_back({object->db, std::string(object->key()), load->space,
+    waiter_->late_.push_back({owner->db, std::string(owner->key()), load->space,
                               load->kind == Load::Kind::kRange, load->forward, load->key, load->to,
                               load->rows_max});
   }
@@ -379,8 +384,10 @@ void Txn::DropValue(Object* object) {
   keyspace_.state_changed_ = true;
 }
 
-void Txn::TellNew(const Object* object) {
-  if (keyspace_.listening_.new_keys) Changed(object, EventClass::kNew, "new");
+/// The object, not live yet, is about to be of this type.
+void Txn::TellNew(const Object* object, ObjectType type) {
+  if (keyspace_.listening_.new_keys)
+    keyspace_.events_.push_back({db_, std::string(object->key()), "new", EventClass::kNew, type});
 }
 
 bool Txn::LooksExpired(std::string_view key) {
@@ -397,7 +404,7 @@ void Txn::CountLive(Object* object) {
 
 void Txn::SetString(Object* object, std::string_view value, Encoding encoding) {
   TouchHead(object);
-  if (!object->live()) TellNew(object);
+  if (!object->live()) TellNew(object, ObjectType::kString);
   const bool simple = object->live() && object->expire_at_ms == 0 && !object->has_rows;
   if (!simple) DropValue(object);
   if (value.size() <= kInlineBytesMax) {
@@ -425,7 +432,7 @@ char* Txn::EditString(Object* object, size_t size, Encoding encoding) {
   CHECK(size <= kInlineBytesMax && !(object->live() && object->has_rows));
   TouchHead(object);
   const bool fresh = !object->live();
-  if (fresh) TellNew(object);
+  if (fresh) TellNew(object, ObjectType::kString);
   const size_t old_size = fresh ? 0 : object->value_size;
   if (fresh) object->expire_at_ms = 0;
   char* bytes = keyspace_.hot_.ResizeString(object, size);
@@ -447,7 +454,7 @@ void Txn::NewRows(Object* object, ObjectType type) {
 
 void Txn::MakeRows(Object* object, ObjectType type) {
   TouchHead(object);
-  if (!object->live()) TellNew(object);
+  if (!object->live()) TellNew(object, type);
   DropValue(object);
   NewRows(object, type);
 }
@@ -515,9 +522,10 @@ void Txn::Move(Object* from, Object* to) {
   CHECK(from->live() && from != to);
   TouchHead(from);
   TouchHead(to);
+  moves_.emplace_back(from, to);
   DropValue(to);
   keyspace_.hot_.BecomeAbsent(to);
-  TellNew(to);
+  TellNew(to, from->type);
   // Reads under way belong to the object that was asked for: their answers come to nothing.
   if (from->has_rows) {
     from->rows->load_tag = 0;

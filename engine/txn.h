@@ -55,6 +55,7 @@ struct KeyEvent {
   std::string key;
   const char* name;  ///< Redis's event name; static storage
   EventClass event_class;
+  ObjectType type = ObjectType::kString;  ///< kNew: of what the key holds now
 };
 
 /// What one command sees and does: objects by key, rows of objects, changes of both. All type code is written
@@ -271,7 +272,7 @@ class Txn {
   void TouchHead(Object* object);
   void DropValue(Object* object);
   void CountLive(Object* object);
-  void TellNew(const Object* object);
+  void TellNew(const Object* object, ObjectType type);
   void NewRows(Object* object, ObjectType type);
   void EncodeHead(const Object* object, std::string* out) const;
   void SpreadOrPack(Object* object);
@@ -299,8 +300,9 @@ class Txn {
     bool databases_changed;
   };
   std::optional<Databases> databases_before_;
-  size_t rows_loaded_ = 0;  ///< by ranges from the caches, on this thread
-  uint64_t hits_ = 0;       ///< counters as they were when the command began
+  std::vector<std::pair<const Object*, const Object*>> moves_;  ///< of this command: from, to
+  size_t rows_loaded_ = 0;                                      ///< by ranges from the caches, on this thread
+  uint64_t hits_ = 0;  ///< counters as they were when the command began
   uint64_t misses_ = 0;
   uint64_t expired_ = 0;
   Random random_{0};

@@ -11,6 +11,7 @@ void BlockedClients::Block(Client& client, Blocked blocked) {
   CHECK(client.blocked == nullptr);
   for (const DbKey& key : blocked.keys) by_key_[key].push_back(&client);
   if (blocked.deadline_us != 0) deadlines_.emplace(blocked.deadline_us, &client);
+  if (blocked.type.has_value()) ++by_type_[*blocked.type];
   client.blocked = std::make_unique<Blocked>(std::move(blocked));
   ++count_;
 }
@@ -41,20 +42,28 @@ void BlockedClients::Unblock(Client& client) {
   }
   if (client.blocked->deadline_us != 0) deadlines_.erase({client.blocked->deadline_us, &client});
   const std::unique_ptr<Blocked> was = std::move(client.blocked);
+  if (was->type.has_value()) --by_type_[*was->type];
   --count_;
-  for (const DbKey& key : was->trying) Changed(key);
+  for (const DbKey& key : was->trying) MakeReady(key);
 }
 
-void BlockedClients::Changed(const DbKey& key) {
+void BlockedClients::Changed(const DbKey& key, ObjectType type) {
+  const auto waiting = by_type_.find(type);
+  if (waiting != by_type_.end() && waiting->second > 0) MakeReady(key);
+}
+
+void BlockedClients::MakeReady(const DbKey& key) {
   if (!by_key_.contains(key)) return;
   const auto from = ready_.begin() + static_cast<ptrdiff_t>(ready_next_);
   if (std::find(from, ready_.end(), key) == ready_.end()) ready_.push_back(key);
 }
 
-void BlockedClients::DatabasesChanged(int a, int b) {
+std::vector<DbKey> BlockedClients::KeysOf(int a, int b) const {
+  std::vector<DbKey> keys;
   for (const auto& [key, clients] : by_key_) {
-    if (key.db == a || key.db == b) Changed(key);
+    if (key.db == a || key.db == b) keys.push_back(key);
   }
+  return keys;
 }
 
 std::optional<DbKey> BlockedClients::TakeReady() {

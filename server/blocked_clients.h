@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/object.h"
 #include "server/watchers.h"
 
 namespace thermocline {
@@ -19,9 +20,10 @@ namespace thermocline {
 /// What a client whose command blocks waits for. The request stays the client's current one, and is run again
 /// from its start when a key that it waits for has changed.
 struct Blocked {
-  std::vector<DbKey> keys;    ///< each once; none: it only waits for its time (WAIT)
-  uint64_t deadline_us = 0;   ///< monotonic; 0: never
-  std::string timeout_reply;  ///< in the protocol of the client
+  std::vector<DbKey> keys;         ///< each once; none: it only waits for its time (WAIT)
+  std::optional<ObjectType> type;  ///< of what it takes; nullopt: of WAIT
+  uint64_t deadline_us = 0;        ///< monotonic; 0: never
+  std::string timeout_reply;       ///< in the protocol of the client
   /// While its command, woken, reads from disk: the key that woke it, and keys that became ready meanwhile.
   /// Who came later to one of these keys waits until it is known what this client takes.
   std::vector<DbKey> trying;
@@ -49,10 +51,14 @@ class BlockedClients {
   /// lines.
   void Unblock(Client& client);
 
-  /// The key has come into being: its clients are to be tried.
-  void Changed(const DbKey& key);
-  /// All keys of these databases.
-  void DatabasesChanged(int a, int b);
+  /// The key has come into being, as a value of this type: its clients are to be tried. As in Redis, only if
+  /// somebody waits for the type, be it for another key: what is written over the value later in the same
+  /// transaction wakes nobody.
+  void Changed(const DbKey& key, ObjectType type);
+  /// Its clients are to be tried, whatever it holds.
+  void MakeReady(const DbKey& key);
+  /// The keys of these two databases that somebody waits for.
+  std::vector<DbKey> KeysOf(int a, int b) const;
   bool has_ready() const { return !ready_.empty(); }
   /// The next key to be tried, in the order of the changes.
   std::optional<DbKey> TakeReady();
@@ -68,7 +74,8 @@ class BlockedClients {
  private:
   std::unordered_map<DbKey, std::list<Client*>, DbKeyHash> by_key_;
   std::set<std::pair<uint64_t, Client*>> deadlines_;
-  std::vector<DbKey> ready_;  ///< each once
+  std::unordered_map<ObjectType, size_t> by_type_;  ///< how many wait
+  std::vector<DbKey> ready_;                        ///< each once
   size_t ready_next_ = 0;
   size_t count_ = 0;
 };

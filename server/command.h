@@ -209,6 +209,15 @@ struct Command {
   bool (*is_secret)(std::span<const std::string_view> args, size_t index) = nullptr;
 };
 
+/// Of what type the keys are that a blocking command waits for; nullopt: it waits for none (WAIT).
+inline std::optional<ObjectType> AwaitedType(const Command& command) {
+  switch (command.group) {
+    case CommandGroup::kList: return ObjectType::kList;
+    case CommandGroup::kSortedSet: return ObjectType::kSortedSet;
+    default: return std::nullopt;
+  }
+}
+
 /// Redis's ACL categories, in the order in which COMMAND INFO lists them. Most follow from a row's flags and
 /// group (server/acl_categories.h); `extra_acl` names those that Redis gives to single commands by hand.
 enum AclCategory : uint32_t {

@@ -244,7 +244,7 @@ void Server::Suspend(Client& client, Wanted& wanted) {
 void Server::TakePlaceInLine(Client& client, const CommandTable::Entry& entry,
                              std::span<const std::string_view> args) {
   std::vector<size_t> positions;
-  Blocked place{.undecided = true};
+  Blocked place{.type = AwaitedType(*entry.command), .undecided = true};
   if (!FindKeys(*entry.command, args, &positions)) return;
   for (const size_t position : positions) {
     place.AddKey({client.db, std::string(args[position])});

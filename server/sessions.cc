@@ -27,7 +27,7 @@ void Server::DispatchKeyEvents() {
     const DbKey key{event.db, std::move(event.key)};
     // As in Redis a key wakes its clients when it comes into being, not when another type is written over it.
     if (event.event_class == EventClass::kNew) {
-      blocked_.Changed(key);
+      blocked_.Changed(key, event.type);
     } else {
       watchers_.Changed(key);
     }
@@ -63,10 +63,18 @@ void Server::DatabasesWillChange(Txn& txn, int a, int b) {
     const bool here = exists(key.db), there = exists(key.db == a ? b : a);
     return !here && !there;
   });
+  std::vector<std::pair<DbKey, ObjectType>> awaited;  // what the swap brings to those who wait for it
+  if (a != b) {
+    for (DbKey& key : blocked_.KeysOf(a, b)) {
+      txn.Select(key.db == a ? b : a);
+      const Object* object = txn.Find(key.key, Txn::Access::kPeek);
+      if (object != nullptr) awaited.emplace_back(std::move(key), object->type);
+    }
+  }
   txn.Select(before);
-  AfterRun([this, keys = std::move(keys), a, b] {
+  AfterRun([this, keys = std::move(keys), awaited = std::move(awaited)] {
     for (const DbKey& key : keys) watchers_.Changed(key);
-    if (a != b) blocked_.DatabasesChanged(a, b);
+    for (const auto& [key, type] : awaited) blocked_.Changed(key, type);
   });
 }
 
@@ -246,6 +254,7 @@ void CommandContext::Block(std::span<const std::string_view> keys, uint64_t time
     return;
   }
   auto block = std::make_unique<Blocked>();
+  block->type = AwaitedType(command);
   for (const std::string_view key : keys) {
     block->AddKey({client.db, std::string(key)});
   }
@@ -302,9 +311,9 @@ void Server::ContinueLine(Client& client) {
     clock_us_ = clock_.MonotonicUs();
     ServeLine(tried[0], &client);
   } else {
-    blocked_.Changed(tried[0]);
+    blocked_.MakeReady(tried[0]);
   }
-  for (size_t i = 1; i < tried.size(); ++i) blocked_.Changed(tried[i]);
+  for (size_t i = 1; i < tried.size(); ++i) blocked_.MakeReady(tried[i]);
 }
 
 void Server::EndBlocking(Client& client, std::string_view reply) {

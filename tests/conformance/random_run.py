@@ -20,6 +20,7 @@ import collections
 import glob
 import os
 import random
+import re
 import sys
 import time
 
@@ -37,6 +38,7 @@ ODD_TEXTS = [b"", b" ", b"abc", b"1.5", b" 1", b"1 ", b"+1", b"-0", b"01", b"0x1
              b"\x00", b"1\x00", b"\xff\xfe", b"\r\n", b"*1\r\n", b"-", b"#1", b"9" * 30]  # fmt: skip
 FLOATS = [b"0", b"1.5", b"-1.5", b"0.1", b"3.14159265358979", b"1e5", b"-2.5e-3", b"1e17", b"1e300", b"5.0e3",
           b"100.25", b"0.000001", b"12345678.87654321"]  # fmt: skip
+UNKNOWN_CURSOR = re.compile(rb"[+-]?0*[1-9][0-9]*(\0|$)")
 KINDS = [b"hash", b"list", b"set", b"zset"]
 PATTERNS = [b"*", b"k*", b"k?", b"k[1-4]*", b"*1", b"big*", b"", b"k1", b"[^k]*", b"\\k*", b"n*", b"?*", b"k[", b"*[0-"]
 
@@ -143,7 +145,10 @@ class Generator:
             args.insert(self.r.randrange(2, len(args)), self.r.choice(args[1:]))
         elif len(args) > 2:
             args[self.r.randrange(2, len(args))] = self.r.choice(ODD_TEXTS)
-        # SCAN and the like are not among the rows that get here, and a number stays near its twin.
+        # What a cursor returns that nobody gave out is left open.
+        if args[0].upper() in (b"HSCAN", b"SSCAN", b"ZSCAN") and len(args) > 2 and UNKNOWN_CURSOR.match(args[2]):
+            args[2] = b"0"
+        # SCAN is not among the rows that get here, and a number stays near its twin.
         return rule
 
     def word(self, name):

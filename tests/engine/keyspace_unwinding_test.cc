@@ -110,5 +110,32 @@ TEST_F(KeyspaceTest, LateFaultsEndWithoutAnyCache) {
   Run([&](Txn& txn) { EXPECT_EQ(txn.Get(txn.Find("x"), RowSpace::kFields, RowName(480)), "changed"); });
 }
 
+TEST_F(KeyspaceTest, LateFaultsOfMovedRowsEndWithoutAnyCache) {
+  options.store.block_cache_bytes = 1;
+  Collect("x", 500);
+  Collect("y", 500);
+  GoCold();
+  Command command;
+  Ran ran = Ran::kWaiting;
+  for (int runs = 0; ran == Ran::kWaiting && runs < 200; ++runs) {
+    ran = RunOnce(command, [&](Txn& txn) {
+      txn.Move(txn.Find("x"), txn.ForWrite("between"));
+      txn.Move(txn.Find("y"), txn.ForWrite("x"));  // whose rows are not those that x has had
+      txn.Select(1);
+      Object* end = txn.ForWrite("end");
+      txn.Select(0);
+      txn.Move(txn.Find("between"), end);
+      EXPECT_EQ(txn.Get(end, RowSpace::kFields, RowName(7)), "0123456789");
+      size_t rows = 0;
+      for (Txn::Cursor c = txn.SeekBackward(txn.Find("x"), RowSpace::kFields, {}); c.valid(); c.Previous())
+        ++rows;
+      EXPECT_EQ(rows, 500u);
+    });
+    if (ran == Ran::kWaiting) AwaitReady({&command});
+  }
+  EXPECT_EQ(ran, Ran::kDone);
+  keyspace->Forget(command);
+}
+
 }  // namespace
 }  // namespace thermocline

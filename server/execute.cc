@@ -195,7 +195,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   if (ran == Keyspace::Ran::kFailed) {
     effects_.clear();
     client.TruncateOutput(reply_from);
-    log_.Warning("A read failed (" + entry.full_name + "): " + keyspace_->error().message());
+    NoteReadFailure(entry.full_name, keyspace_->error());
     WriteError(reply, keyspace_->error());
     if ((entry.command->flags & kRunsQueued) != 0) DiscardTransaction(client);
   } else {
@@ -274,9 +274,9 @@ void CommandContext::OffloadReply(std::function<Status(const SnapshotView&, Repl
         ReplyWriter writer(made->replies, protocol);
         made->status = job(view, writer);
       },
-      [made, &log = server.log(), name = command.name](ReplyWriter& to) {
+      [made, &server = server, name = command.name](ReplyWriter& to) {
         if (made->status.ok()) return to.Append(std::move(made->replies));
-        log.Warning("A read failed (" + std::string(name) + "): " + made->status.message());
+        server.NoteReadFailure(name, made->status);
         WriteError(to, made->status);
       });
 }

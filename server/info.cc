@@ -235,6 +235,10 @@ void AddPersistence(InfoText& out, Server& server) {
   out.Add("aof_rewrites_consecutive_failures", 0);
   out.Add("aof_last_write_status", server.keyspace().writable() ? "ok" : "err");
   out.Add("aof_last_cow_size", 0);
+  const ReadFailures& failures = server.stats().read_failures;
+  out.Add("read_failures", failures.count);
+  out.Add("last_read_failure_time", failures.last_s);
+  out.Add("last_read_failure_file", failures.last_file);
   out.Add("module_fork_in_progress", 0);
   out.Add("module_fork_last_cow_size", 0);
 }
@@ -345,16 +349,20 @@ void AddCommandStats(InfoText& out, const CommandTable& table) {
   });
 }
 
+std::string Percentiles(const LatencyHistogram& latencies, const ServerOptions& options) {
+  std::string values;
+  for (const double percentile : options.latency_percentiles) {
+    values += fmt::format("{}p{}={:.3f}", values.empty() ? "" : ",", PercentileName(percentile),
+                          latencies.PercentileUs(percentile));
+  }
+  return values;
+}
+
 void AddLatencyStats(InfoText& out, const CommandTable& table, const ServerOptions& options) {
   if (!options.latency_tracking) return;
   ForEachEntry(table, [&](const CommandTable::Entry& entry) {
     if (entry.stats.latencies == nullptr) return;
-    std::string values;
-    for (const double percentile : options.latency_percentiles) {
-      values += fmt::format("{}p{}={:.3f}", values.empty() ? "" : ",", PercentileName(percentile),
-                            entry.stats.latencies->PercentileUs(percentile));
-    }
-    out.Add("latency_percentiles_usec_" + entry.full_name, values);
+    out.Add("latency_percentiles_usec_" + entry.full_name, Percentiles(*entry.stats.latencies, options));
   });
 }
 
@@ -390,6 +398,7 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("faults", stats.faults);
   out.Add("fault_waits", server.stats().fault_waits);
   out.Add("fault_wait_us", server.stats().fault_wait_us);
+  out.Add("fault_wait_percentiles_usec", Percentiles(server.stats().fault_wait_histogram, server.options()));
   out.Add("loads_under_way", keyspace.loads_under_way());
   out.Add("commands_rerun", stats.commands_rerun);
   out.Add("warming", keyspace.warming());

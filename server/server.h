@@ -29,6 +29,15 @@
 namespace thermocline {
 
 /// Counts since the start (or CONFIG RESETSTAT), for INFO.
+/// Reads of the disk, on behalf of commands, that failed.
+struct ReadFailures {
+  uint64_t count = 0;
+  std::string last_file;  ///< empty: the error did not name it
+  uint64_t last_s = 0;    ///< Unix time
+  uint64_t logged_us = 0;
+  uint64_t unlogged = 0;  ///< since then
+};
+
 struct ServerStats {
   uint64_t connections_received = 0;
   uint64_t connections_rejected = 0;
@@ -42,6 +51,8 @@ struct ServerStats {
   uint64_t output_limit_closes = 0;
   uint64_t fault_waits = 0;  ///< times that a command waited for a cold read
   uint64_t fault_wait_us = 0;
+  LatencyHistogram fault_wait_histogram;
+  ReadFailures read_failures;
   std::unordered_map<std::string, uint64_t> errors_by_code;  ///< "WRONGTYPE" -> count
 };
 
@@ -98,6 +109,8 @@ class Server {
   SlowLog& slowlog() { return slowlog_; }
   LatencyMonitor& latency() { return latency_; }
   Monitors& monitors() { return monitors_; }
+  /// `command` is answered by an error, since the disk could not be read for it. For INFO and the log.
+  void NoteReadFailure(std::string_view command, const Status& why);
 
   // -- Between commands and between clients (sessions.cc)
 

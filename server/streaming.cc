@@ -53,7 +53,7 @@ void Server::StartStream(Client& client, PieceOfReply piece) {
   client.stream = stream;
   client.offload_finish = [this, &client, stream](ReplyWriter& reply) {
     if (stream->status.ok()) return reply.Append(std::move(stream->piece));
-    log_.Warning("A read failed: " + stream->status.message());
+    NoteReadFailure("a long reply", stream->status);
     if (stream->begun) {
       client.close_now = true;
     } else {

@@ -77,11 +77,46 @@ void Server::NoteWork(KeyspaceWork work, uint64_t us) {
   }
 }
 
+namespace {
+
+/// The table or blob file that RocksDB's message names; empty: none.
+std::string FileIn(std::string_view message) {
+  for (const std::string_view ending : {".sst", ".blob"}) {
+    const size_t at = message.rfind(ending);
+    if (at == std::string_view::npos) continue;
+    const size_t begin = message.find_last_of(" \t", at);
+    return std::string(message.substr(begin + 1, at + ending.size() - (begin + 1)));
+  }
+  return {};
+}
+
+constexpr uint64_t kLogReadFailureEveryUs = 1'000'000;
+
+}  // namespace
+
+void Server::NoteReadFailure(std::string_view command, const Status& why) {
+  ReadFailures& failures = stats_.read_failures;
+  ++failures.count;
+  failures.last_file = FileIn(why.message());
+  failures.last_s = clock_.WallMs() / 1000;
+  const uint64_t now_us = clock_.MonotonicUs();
+  // A damaged block that many ask for would fill the log's disk, too.
+  if (failures.logged_us != 0 && now_us - failures.logged_us < kLogReadFailureEveryUs) {
+    ++failures.unlogged;
+    return;
+  }
+  failures.logged_us = now_us;
+  const uint64_t unlogged = std::exchange(failures.unlogged, 0);
+  log_.Warning("A read failed (" + std::string(command) + "): " + why.message() +
+               (unlogged == 0 ? "" : " (and " + std::to_string(unlogged) + " before it)"));
+}
+
 /// The command that had to wait for a cold read runs again.
 void Server::FaultWaitIsOver(Client& client) {
   const uint64_t us = clock_us_ - std::exchange(client.waiting_since_us, 0);
   ++stats_.fault_waits;
   stats_.fault_wait_us += us;
+  stats_.fault_wait_histogram.Record(us);
   NoteLatency(LatencyEvent::kFaultWait, us);
 }
 

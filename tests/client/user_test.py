@@ -460,6 +460,7 @@ class Watched(WithServer):
         info = dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
         self.assertGreater(int(info["fault_waits"]), 0)
         self.assertGreater(int(info["fault_wait_us"]), 0)
+        self.assertRegex(info["fault_wait_percentiles_usec"], r"^p50=[1-9][0-9.]*,p99=[0-9.]+,p99.9=[0-9.]+$")
         self.assertEqual(connection.value("LATENCY", "HISTOGRAM", "get")[1][1], gets)
         logged = [b" ".join(entry[3]).decode() for entry in connection.value("SLOWLOG", "GET", "-1")]
         wanted = [line for line in expected if line != "EXEC"]

@@ -12,6 +12,7 @@ import argparse
 import os
 import random
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from lib import servers  # noqa: E402
@@ -79,6 +80,15 @@ def damage(directory, chance):
     return files
 
 
+def wait_for_compactions(server):
+    quiet, before = 0, None
+    while quiet < 5:
+        time.sleep(0.3)
+        written = server.info("rocksdb_compaction_write_bytes", "everything")
+        quiet = quiet + 1 if written == before else 0
+        before = written
+
+
 def read_all(connection):
     """Reads every key. Returns those that are whole and those that are damaged, with their kinds."""
     whole, damaged = [], []
@@ -107,6 +117,7 @@ def main():
             for key, count in kind.keys():
                 check(not connection.call(*kind.write(key, count)).is_error(), f"writing {key}")
         server.flush(connection)
+        wait_for_compactions(server)  # one that meets the damage later would stop all writes
         server.terminate()
         files = damage(os.path.join(server.directory, "rocksdb"), 200 << 10)
         check(files > 2, "there are no files to be damaged")

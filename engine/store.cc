@@ -40,6 +40,15 @@ class StallListener final : public rocksdb::EventListener {
     }
     if (store_->on_stall_change_) store_->on_stall_change_();
   }
+  /// A compaction that meets a damaged block gives up, and its tables stay as they are: nothing is lost by
+  /// going on to write, while RocksDB on its own would take no more writes. It tries again later; should
+  /// tables gather meanwhile, writers are held back as by any compaction that is behind.
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsCorruption()) {
+      ++store_->damaged_compactions_;
+      *error = rocksdb::Status::OK();
+    }
+  }
 
  private:
   Store* const store_;

@@ -146,6 +146,8 @@ class Store {
   uint64_t block_cache_usage_bytes() const;
   uint64_t memtable_bytes() const;
   uint64_t disk_bytes() const;
+  /// Compactions that have met a damaged block. RocksDB's own log (rocksdb/LOG) names the file.
+  uint64_t damaged_compactions() const { return damaged_compactions_; }
   void SetBlockCacheBytes(uint64_t bytes);
 
   static Status ToStatus(const rocksdb::Status& status);
@@ -177,6 +179,7 @@ class Store {
   bool read_only_ = false;  ///< Reopen came half way: what is open serves reads only
   mutable std::atomic<int> snapshots_{0};
   std::atomic<int> stalled_families_{0};
+  std::atomic<uint64_t> damaged_compactions_{0};
   std::atomic<uint64_t> rows_in_ranges_[kFamilies] = {};  ///< since FlushDeletions wrote that family's out
   std::function<void()> on_stall_change_;
 };

@@ -237,6 +237,7 @@ void AddPersistence(InfoText& out, Server& server) {
   out.Add("aof_last_cow_size", 0);
   const ReadFailures& failures = server.stats().read_failures;
   out.Add("read_failures", failures.count);
+  out.Add("damaged_compactions", server.keyspace().store().damaged_compactions());
   out.Add("last_read_failure_time", failures.last_s);
   out.Add("last_read_failure_file", failures.last_file);
   out.Add("module_fork_in_progress", 0);

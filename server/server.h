@@ -28,7 +28,6 @@
 
 namespace thermocline {
 
-/// Counts since the start (or CONFIG RESETSTAT), for INFO.
 /// Reads of the disk, on behalf of commands, that failed.
 struct ReadFailures {
   uint64_t count = 0;
@@ -38,6 +37,7 @@ struct ReadFailures {
   uint64_t unlogged = 0;  ///< since then
 };
 
+/// Counts since the start (or CONFIG RESETSTAT), for INFO.
 struct ServerStats {
   uint64_t connections_received = 0;
   uint64_t connections_rejected = 0;

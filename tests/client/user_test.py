@@ -625,4 +625,4 @@ class Durable(WithServer):
 
 
 if __name__ == "__main__":
-    sys.exit(suite.main(__doc__, [RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, ConfigFile, Durable]))
+    sys.exit(suite.main(__doc__, [RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, Watched, ConfigFile, Durable]))

@@ -1,6 +1,7 @@
 #include "engine/sorted_set_range.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/keyspace.h"
 
@@ -54,21 +55,25 @@ bool IsEmpty(const LexRange& range) {
 }
 
 /// Members between two others among scores that differ, as Redis's compact form finds them: in order of the
-/// set, from the first one that is not below the range (from the last not above it) to the next one outside.
-RowRun CompactLexRun(Txn& txn, Object* object, const LexRange& range, bool reverse) {
+/// set, from the first one that is not below the range (from the last not above it), or `skip` further on, to
+/// the next one outside.
+RowRun CompactLexRun(Txn& txn, Object* object, const LexRange& range, bool reverse, uint64_t skip) {
   RowRun run;
-  bool found = false;
-  for (Txn::Cursor row = reverse ? LastMember(txn, object) : FirstMember(txn, object); row.valid();
-       reverse ? row.Previous() : row.Next()) {
-    const std::string_view member = DecodeScoreKey(row.key()).member;
-    const bool near = reverse ? AtMost(member, range.max) : AtLeast(member, range.min);
-    const bool far = reverse ? AtLeast(member, range.min) : AtMost(member, range.max);
-    if (!found && !near) continue;
-    if (!far) break;
-    const std::string end = std::string(row.key()) + '\0';
+  const auto step = [reverse](Txn::Cursor& row) { reverse ? row.Previous() : row.Next(); };
+  const auto near = [&](std::string_view member) {
+    return reverse ? AtMost(member, range.max) : AtLeast(member, range.min);
+  };
+  const auto far = [&](std::string_view member) {
+    return reverse ? AtLeast(member, range.min) : AtMost(member, range.max);
+  };
+  const auto member = [](const Txn::Cursor& row) { return DecodeScoreKey(row.key()).member; };
+  Txn::Cursor row = reverse ? LastMember(txn, object) : FirstMember(txn, object);
+  while (row.valid() && !near(member(row))) step(row);
+  if (!row.valid() || !far(member(row))) return run;
+  for (; skip > 0 && row.valid(); --skip) step(row);
+  for (bool found = false; row.valid() && far(member(row)); step(row), found = true) {
     if (!found || reverse) run.from = row.key();
-    if (!found || !reverse) run.to = end;
-    found = true;
+    if (!found || !reverse) run.to = std::string(row.key()) + '\0';
   }
   return run;
 }
@@ -82,7 +87,7 @@ RowRun ScoreRun(const ScoreRange& range) {
   return {SortableKey(min + range.min_exclusive), SortableKey(max + !range.max_exclusive)};
 }
 
-RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse) {
+RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse, uint64_t* skip) {
   if (IsEmpty(range)) return {};
   const Txn::Cursor last_row = LastMember(txn, object);
   if (!last_row.valid()) return {};
@@ -92,7 +97,7 @@ RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse) {
   const ScoredMember first = DecodeScoreKey(first_row.key());
   if (first.score != last.score && object->encoding == Encoding::kAuto) {
     if (!AtLeast(last.member, range.min) || !AtMost(first.member, range.max)) return {};
-    return CompactLexRun(txn, object, range, reverse);
+    return CompactLexRun(txn, object, range, reverse, skip == nullptr ? 0 : std::exchange(*skip, 0));
   }
   using Kind = LexBound::Kind;
   RowRun run;

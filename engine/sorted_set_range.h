@@ -37,8 +37,9 @@ struct RowRun {
 
 RowRun ScoreRun(const ScoreRange& range);
 /// The members between two others. When scores differ, the range means nothing, in Redis as here; a small set
-/// then gives what Redis's compact form gives for that direction.
-RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse);
+/// then gives what Redis's compact form gives for that direction. `skip`, if any: how many of them are to be
+/// passed over; set to zero if the run is already without them (that form does not look where it skips to).
+RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse, uint64_t* skip = nullptr);
 /// The run without what the set's bounds exclude, for readers of a snapshot. Never unwinds.
 RowRun WithinBounds(const Object* object, RowRun run);
 

@@ -122,8 +122,10 @@ bool ReadRangeQuery(CommandContext& c, const RangeForm& form, RangeQuery* query)
   return ReadBounds(c, key + 1, query);
 }
 
-RowRun RunOf(CommandContext& c, Object* object, const RangeQuery& query, bool reverse) {
-  return query.by == By::kScore ? ScoreRun(query.scores) : LexRun(c.txn, object, query.lex, reverse);
+/// `skip`: as LexRun's.
+RowRun RunOf(CommandContext& c, Object* object, const RangeQuery& query, uint64_t* skip) {
+  return query.by == By::kScore ? ScoreRun(query.scores)
+                                : LexRun(c.txn, object, query.lex, query.reverse, skip);
 }
 
 // ---- Long replies ----
@@ -189,8 +191,8 @@ void ReplyRanks(CommandContext& c, Object* object, const RangeQuery& query) {
 void ReplyRun(CommandContext& c, Object* object, const RangeQuery& query) {
   MemberWriter writer(c.reply, query.with_scores);
   if (query.offset < 0) return writer.Header(0);
-  const RowRun run = RunOf(c, object, query, query.reverse);
-  const auto skip = static_cast<uint64_t>(query.offset);
+  auto skip = static_cast<uint64_t>(query.offset);
+  const RowRun run = RunOf(c, object, query, &skip);
   const uint64_t limit = query.limit < 0 ? kNoLimit : static_cast<uint64_t>(query.limit);
   const auto offload = [&](std::optional<uint64_t> count) {
     RowsOfSpace rows = RowsOf(object, WithinBounds(object, run), query.reverse);
@@ -289,11 +291,12 @@ void ZRangeStore(CommandContext& c) {
     VisitRanks(c.txn, object, ClampRanks(query.start, query.stop, object->rows->body.count), query.reverse,
                take);
   } else if (object != nullptr && query.offset >= 0 && query.limit != 0) {
-    VisitRun(c.txn, object, RunOf(c, object, query, query.reverse), query.reverse,
-             static_cast<uint64_t>(query.offset), [&](const ScoredMember& member) {
-               take(member);
-               return query.limit < 0 || members.size() < static_cast<uint64_t>(query.limit);
-             });
+    auto skip = static_cast<uint64_t>(query.offset);
+    const RowRun run = RunOf(c, object, query, &skip);
+    VisitRun(c.txn, object, run, query.reverse, skip, [&](const ScoredMember& member) {
+      take(member);
+      return query.limit < 0 || members.size() < static_cast<uint64_t>(query.limit);
+    });
   }
   StoreResult(c, c.args[1], members, "zrangestore");
 }

@@ -274,10 +274,8 @@ void Keyspace::PurgeJob::CollectRows(const Store& store, PurgeJob& job) {
       for (scan.it->SeekToFirst(); scan.it->Valid(); scan.it->Next()) {
         if (job.rows.size() - before == kPurgePointRowsMax) {
           job.rows.resize(before);
-          std::string from, to;
-          AppendBig64(from, id);
-          AppendBig64(to, id + 1);
-          job.whole.push_back({family, id, store.BytesBetween(family, from, to) / kBytesPerRow});
+          const uint64_t bytes = store.BytesBetween(family, scan.options->lower, scan.options->upper);
+          job.whole.push_back({family, id, bytes / kBytesPerRow});
           break;
         }
         job.rows.emplace_back(family, scan.it->key().ToString());

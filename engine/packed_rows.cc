@@ -58,6 +58,8 @@ bool Unpack(ObjectType type, std::string_view bytes, UnpackScratch* scratch, Obj
     return false;
   }
   rows->fields.Fill(scratch->rows);
+  // Rows out of order or twice are a sign of damage, too, but harm nobody as long as their number is right.
+  if (rows->fields.count() != scratch->rows.size()) return false;
   if (type != ObjectType::kSortedSet) return true;
   if (!ToScoreRows(scratch)) return false;
   rows->scores.Fill(scratch->rows);

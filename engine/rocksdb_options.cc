@@ -13,6 +13,9 @@ namespace thermocline {
 
 namespace {
 
+// What a range deletion in a table counts for: ranges are for many rows, how many is not known there.
+constexpr uint64_t kRowsPerRange = 1000;
+
 /// Has a table compacted soon that holds little but deletions: until then what they delete takes up the disk.
 /// Three of four: half of what a busy queue or a sorted set writes are deletions, too, whose compaction can
 /// wait for its turn. (RocksDB's CompactOnDeletionCollector looks for many in a row, which a table of nothing

@@ -18,7 +18,5 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions
 inline bool MostlyDeletions(uint64_t entries, uint64_t deletions) {
   return deletions >= 1000 && deletions >= entries / 4 * 3;
 }
-/// What a range deletion in a table counts for: ranges are for many rows, how many is not known there.
-inline constexpr uint64_t kRowsPerRange = 1000;
 
 }  // namespace thermocline

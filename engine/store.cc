@@ -244,18 +244,16 @@ uint64_t Store::BytesBetween(Family family, std::string_view from, std::string_v
 Status Store::FlushDeletions() {
   for (const Family family : {Family::kMetadata, Family::kFields, Family::kScores}) {
     std::atomic<uint64_t>& rows_in_ranges = rows_in_ranges_[static_cast<size_t>(family)];
-    const uint64_t ranges = rows_in_ranges.exchange(0);
+    const uint64_t ranges = rows_in_ranges;
     const uint64_t deletions =
         IntProperty(family, rocksdb::DB::Properties::kNumDeletesActiveMemTable) + ranges;
     const uint64_t entries = IntProperty(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable) + ranges;
     // Of few deletions among many keys the flush and the compaction would cost more than they give back.
     const uint64_t keys = IntProperty(family, rocksdb::DB::Properties::kEstimateNumKeys);
-    if (!MostlyDeletions(entries, deletions) || deletions < keys / 50) {
-      rows_in_ranges += ranges;
-      continue;
-    }
+    if (!MostlyDeletions(entries, deletions) || deletions < keys / 50) continue;
     const rocksdb::Status s = db_->Flush(rocksdb::FlushOptions(), handle(family));
     if (!s.ok()) return ToStatus(s);
+    rows_in_ranges -= ranges;
   }
   return {};
 }

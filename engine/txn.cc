@@ -307,8 +307,7 @@ void Txn::Wake(Object* object) {
   Keyspace& k = keyspace_;
   auto rows = std::make_unique<ObjectRows>();
   if (!Unpack(object->type, object->inline_value(), &k.unpack_scratch_, rows.get())) Damaged(object);
-  // Rows out of order or twice are a sign of damage, too, but harm nobody as long as their number is right.
-  // In the midst of a command that writes it need not be.
+  // In the midst of a command that writes they may differ.
   if (!object->dirty() && rows->fields.count() != rows->body.count) Damaged(object);
   rows->version = k.NewVersion();
   k.hot_.BecomeRows(object, object->type, std::move(rows));

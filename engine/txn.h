@@ -95,7 +95,8 @@ class Txn {
   enum class Access : uint8_t {
     kUse,
     /// For commands that take single rows: a small collection may stay at rest. Then only Get, Put, Erase,
-    /// PrefetchRows, CompleteRows, VisitRows, body and SetBody may be used of what is there for rows.
+    /// PrefetchRows, CompleteRows, VisitRows, body and SetBody may be used of what is there for rows, and of
+    /// the fields space alone.
     kPick,
     /// Looking does not make the key hotter (EXISTS, TTL, ...). The object may be at rest: it can be removed,
     /// but its rows and its body are not to be used.
@@ -217,7 +218,7 @@ class Txn {
   Cursor SelectRow(Object* object, RowSpace space, uint64_t rank);
   /// How many rows of the space are smaller than `row_key`. As SelectRow in cost.
   uint64_t RankOfRow(Object* object, RowSpace space, std::string_view row_key);
-  /// Calls `visit(key, value)` for all rows of the space in order, once all are in RAM.
+  /// Calls `visit(key, value)` for all rows of the space in order. May unwind, also after some of them.
   template <typename Visit>
   void VisitRows(Object* object, RowSpace space, Visit&& visit);
   /// Loads all rows of the space.
@@ -313,13 +314,17 @@ class Txn {
 
 template <typename Visit>
 void Txn::VisitRows(Object* object, RowSpace space, Visit&& visit) {
-  if (object->at_rest && space == RowSpace::kFields) {
-    // All are looked at first, so that nothing is told of a damaged one.
-    if (FindPacked(object->inline_value(), {}, /*for_write=*/true).damaged) Damaged(object);
+  if (object->at_rest) {
     std::string_view bytes = object->inline_value();
-    format::CollectionBody ignored;
-    (void)format::DecodeCollectionBody(bytes, &ignored);
-    (void)format::DecodePackedRows(bytes, visit);
+    format::CollectionBody body;
+    uint64_t rows = 0;
+    const auto count = [&](std::string_view key, std::string_view value) {
+      ++rows;
+      visit(key, value);
+    };
+    const bool whole =
+        format::DecodeCollectionBody(bytes, &body) && format::DecodePackedRows(bytes, count) && bytes.empty();
+    if (!whole || (!object->dirty() && rows != body.count)) Damaged(object);
     return;
   }
   CompleteRows(object, space);

@@ -16,6 +16,7 @@
 #include "server/client.h"
 #include "server/command_table.h"
 #include "server/config.h"
+#include "server/latency_histogram.h"
 #include "server/latency_monitor.h"
 #include "server/log.h"
 #include "server/memory_budget.h"

@@ -167,7 +167,6 @@ void ReplyAll(CommandContext& c, Parts parts) {
          .row = [parts](ReplyWriter& reply, std::string_view field,
                         std::string_view value) { WriteRow(reply, parts, field, value); }});
   }
-  c.txn.CompleteRows(object, kFields);
   WriteHeader(c.reply, parts, count);
   c.txn.VisitRows(object, kFields, [&](std::string_view field, std::string_view value) {
     WriteRow(c.reply, parts, field, value);

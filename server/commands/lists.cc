@@ -127,8 +127,7 @@ const Search* SearchList(CommandContext& c, Object* object, bool forward, Search
   const uint64_t length = ListLength(object);
   auto prepared = std::static_pointer_cast<PreparedSearch<Search>>(c.prepared);
   if (prepared != nullptr && !prepared->status.ok()) {
-    c.server.log().Warning("A read failed (" + std::string(c.command.name) +
-                           "): " + prepared->status.message());
+    c.server.NoteReadFailure(c.command.name, prepared->status);
     WriteError(c.reply, prepared->status);
     return nullptr;
   }

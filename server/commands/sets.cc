@@ -74,7 +74,6 @@ void SMembers(CommandContext& c) {
          .header = [](ReplyWriter& reply, uint64_t rows) { reply.SetHeader(rows); },
          .row = [](ReplyWriter& reply, std::string_view member, std::string_view) { reply.Bulk(member); }});
   }
-  c.txn.CompleteRows(object, kMembers);
   c.reply.SetHeader(CollectionCount(object));
   c.txn.VisitRows(object, kMembers, [&](std::string_view member, std::string_view) { c.reply.Bulk(member); });
 }

@@ -625,4 +625,5 @@ class Durable(WithServer):
 
 
 if __name__ == "__main__":
-    sys.exit(suite.main(__doc__, [RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, Watched, ConfigFile, Durable]))
+    classes = [RedisPy, Password, RedisCli, Idle, SlowReader, LongCommands, Watched, ConfigFile, Durable]
+    sys.exit(suite.main(__doc__, classes))

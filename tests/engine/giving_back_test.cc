@@ -19,16 +19,16 @@ class GivingBackTest : public KeyspaceTest {
   void SetUp() override {
     options.store.write_buffer_bytes = 1 << 20;
     KeyspaceTest::SetUp();
-    Write(0);
+    Write();
     Settle();
     full_ = keyspace->store().disk_bytes();
     ASSERT_GT(full_, 28 * kMib);
   }
   /// 2 MiB of inline strings, 16 of blobs, 13 in a large hash; none of it can be compressed.
-  void Write(uint64_t expire_at_ms) {
+  void Write() {
     for (int i = 0; i < kKeys; ++i) {
-      Set(Name("small", i), Bytes(1000), expire_at_ms);
-      if (i % 2 == 0) Set(Name("blob", i), Bytes(16'000), expire_at_ms);
+      Set(Name("small", i), Bytes(1000));
+      if (i % 2 == 0) Set(Name("blob", i), Bytes(16'000));
       if (i % 100 == 99) Commit();
     }
     for (int i = 0; i < 100; ++i) {
@@ -39,7 +39,6 @@ class GivingBackTest : public KeyspaceTest {
           txn.Put(object, RowSpace::kFields, RowName(i * 1000 + row), Bytes(130));
         }
         AddToCount(txn, object, 1000);
-        if (expire_at_ms != 0) txn.SetExpiry(object, expire_at_ms);
       });
       Commit();
     }

@@ -80,8 +80,7 @@ TEST(PackedRowsTest, DamageIsFound) {
     found.scores.CheckInvariants();
   }
   ObjectRows twice, short_score;
-  EXPECT_TRUE(Unpack(ObjectType::kHash, {"\2\0\0\2\1a\0\1a\0", 10}, &scratch, &twice));
-  EXPECT_NE(twice.fields.count(), twice.body.count);
+  EXPECT_FALSE(Unpack(ObjectType::kHash, {"\2\0\0\2\1a\0\1a\0", 10}, &scratch, &twice));
   EXPECT_FALSE(Unpack(ObjectType::kSortedSet, {"\1\0\0\1\1a\1b", 8}, &scratch, &short_score));
 }
 
@@ -261,6 +260,31 @@ TEST_F(RestTest, SingleRowsAreReadAndWrittenAtRest) {
     });
   }
   EXPECT_GT(picked, 500);
+}
+
+TEST_F(RestTest, AWrongCountIsDamage) {
+  std::string key, value;
+  format::AppendMetadataKey(key, 0, "k1");
+  format::AppendHead(value, {ObjectType::kHash, Encoding::kAuto, 0, 0});
+  value += std::string_view("\3\0\0\2\1a\1x\1b\1y", 12);  // three fields, of which two are there
+  Make(2);
+  rocksdb::WriteBatch batch;
+  ASSERT_TRUE(batch.Put(keyspace->store().handle(Family::kMetadata), key, value).ok());
+  Status why;
+  ASSERT_EQ(keyspace->store().Write(batch, /*sync=*/false, &why), Store::Wrote::kYes);
+  Reopen();
+  Run([](Txn& txn) { (void)txn.Find("k1", Txn::Access::kPeek); });
+  const auto fails = [&](auto&& body) {
+    Command command;
+    EXPECT_EQ(RunOnce(command, body), Keyspace::Ran::kFailed);
+    EXPECT_EQ(keyspace->error().code(), Code::kCorruption);
+    keyspace->Forget(command);
+    Run([](Txn& txn) { (void)txn.Find("k1", Txn::Access::kPeek); });
+  };
+  fails([](Txn& txn) { (void)txn.Find("k1"); });
+  fails([](Txn& txn) {
+    txn.VisitRows(txn.Find("k1", Txn::Access::kPick), RowSpace::kFields, [](auto, auto) {});
+  });
 }
 
 TEST_F(RestTest, LookingDoesNotWake) {

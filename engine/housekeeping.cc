@@ -102,7 +102,7 @@ bool Keyspace::ReclaimSlice() {
 // ---- Expiry ----
 
 void Keyspace::StartSweep() {
-  if (!options_.active_expiry || sweeping_ || due_next_ < due_.size()) return;
+  if (!options_.active_expiry || sweeping_ || due_next_ < due_.size() || ReadsFailed()) return;
   sweeping_ = true;
   indexed_low_.clear();
   struct Scan {
@@ -113,32 +113,38 @@ void Keyspace::StartSweep() {
   auto job = std::make_shared<Scan>();
   job->from = sweep_from_;
   const uint64_t now = now_ms_;
-  readers_.Submit(ReaderPool::Lane::kLong,
-                  {[this, job, now] {
-                     Store::ScanOptions options;
-                     options.fill_cache = false;
-                     options.lower = job->from;
-                     if (options.lower.empty()) format::AppendExpiryIndexKey(options.lower, 0, 0, {});
-                     format::AppendExpiryIndexKey(options.upper, now, 0,
+  readers_.Submit(ReaderPool::Lane::kLong, {[this, job, now] {
+                                              Store::ScanOptions options;
+                                              options.fill_cache = false;
+                                              options.lower = job->from;
+                                              if (options.lower.empty())
+                                                format::AppendExpiryIndexKey(options.lower, 0, 0, {});
+                                              format::AppendExpiryIndexKey(
+                                                  options.upper, now, 0,
                                                   {});  // keys whose time is before now
-                     const Store::ScanIterator scan = store_->Scan(Family::kScores, std::move(options));
-                     for (scan.it->SeekToFirst(); scan.it->Valid() && job->rows.size() < kSweepKeysPerScan;
-                          scan.it->Next()) {
-                       job->rows.emplace_back(ToView(scan.it->key()));
-                     }
-                     job->status = Store::ToStatus(scan.it->status());
-                   },
-                   [this, job] {
-                     sweeping_ = false;
-                     // Something was indexed before the place where the scan began, or the turn was lost:
-                     // begin again.
-                     if (!job->status.ok() || job->from != sweep_from_) return;
-                     due_ = std::move(job->rows);
-                     due_next_ = 0;
-                     if (due_.empty()) return;
-                     sweep_from_ = due_.back() + '\0';
-                     if (!indexed_low_.empty() && indexed_low_ < sweep_from_) sweep_from_ = indexed_low_;
-                   }});
+                                              // Keys whose index rows cannot be read expire when somebody
+                                              // asks for them.
+                                              store_->ScanPastDamage(
+                                                  Family::kScores, std::move(options),
+                                                  [&](std::string_view row, std::string_view) {
+                                                    job->rows.emplace_back(row);
+                                                    return job->rows.size() < kSweepKeysPerScan;
+                                                  },
+                                                  &job->status);
+                                            },
+                                            [this, job] {
+                                              sweeping_ = false;
+                                              // Something was indexed before the place where the scan began,
+                                              // or the turn was lost: begin again.
+                                              NoteReadFailure("the sweep of expired keys", job->status);
+                                              if (job->from != sweep_from_) return;
+                                              due_ = std::move(job->rows);
+                                              due_next_ = 0;
+                                              if (due_.empty()) return;
+                                              sweep_from_ = due_.back() + '\0';
+                                              if (!indexed_low_.empty() && indexed_low_ < sweep_from_)
+                                                sweep_from_ = indexed_low_;
+                                            }});
 }
 
 bool Keyspace::SweepSlice() {
@@ -152,6 +158,7 @@ bool Keyspace::SweepSlice() {
     sweep_step_ = 1;  // find the key that cannot be read, and pass over it alone: it is not served either
     return true;
   }
+  if (ran == Ran::kFailed) NoteReadFailure("the sweep of expired keys", error());
   sweep_step_ = std::min(sweep_step_ * 2, kSweepKeysPerSlice);
   due_next_ = end;
   if (due_next_ < due_.size()) return true;
@@ -280,7 +287,11 @@ void Keyspace::PurgeJob::CollectRows(const Store& store, PurgeJob& job) {
         }
         job.rows.emplace_back(family, scan.it->key().ToString());
       }
-      if (!scan.it->status().ok()) job.status = Store::ToStatus(scan.it->status());
+      if (scan.it->status().ok()) continue;
+      // To be deleted they need not be read.
+      job.status = Store::ToReadStatus(scan.it->status());
+      job.rows.resize(before);
+      job.whole.push_back({family, id, kPurgePointRowsMax});
     }
   }
 }
@@ -292,21 +303,19 @@ void Keyspace::PurgeJob::CollectIds(const Store& store, PurgeJob& job) {
   const auto db = static_cast<uint16_t>(job.physical);
   if (options.lower.empty()) format::AppendMetadataKey(options.lower, db, {});
   if (db < 0xffff) format::AppendMetadataKey(options.upper, static_cast<uint16_t>(db + 1), {});
-  const Store::ScanIterator scan = store.Scan(Family::kMetadata, std::move(options));
-  for (scan.it->SeekToFirst(); scan.it->Valid() && job.heads < kPurgeHeadsPerStep;
-       scan.it->Next(), ++job.heads) {
-    std::string_view value = ToView(scan.it->value());
+  const auto take = [&job](std::string_view key, std::string_view value) {
     format::Head head;
     if (format::DecodeHead(value, &head).ok() && head.object_id != 0) job.ids.push_back(head.object_id);
-    job.next = scan.it->key().ToString() + '\0';
-  }
-  job.done = !scan.it->Valid();
-  job.status = Store::ToStatus(scan.it->status());
+    job.next = std::string(key) + '\0';
+    return ++job.heads < kPurgeHeadsPerStep;
+  };
+  // The rows of objects whose heads cannot be read stay on the disk.
+  job.done = store.ScanPastDamage(Family::kMetadata, std::move(options), take, &job.status);
 }
 
 /// One step at a time, on one reader thread: so purging takes a bounded share of the disk.
 void Keyspace::StartPurge() {
-  if (purging_ || stalled_ || !failure_.ok()) return;
+  if (purging_ || stalled_ || !failure_.ok() || ReadsFailed()) return;
   auto job = std::make_shared<PurgeJob>();
   job->round = purge_round_;
   if (!purge_queue_.empty()) {
@@ -329,7 +338,15 @@ void Keyspace::StartPurge() {
 
 bool Keyspace::PurgeStepIsOver(const PurgeJob& job) {
   purging_ = false;
-  return job.round == purge_round_ && !stalled_ && failure_.ok() && job.status.ok();
+  NoteReadFailure("the purge", job.status);
+  return job.round == purge_round_ && !stalled_ && failure_.ok();
+}
+
+/// Of background work, which then rests a while: it would meet the same again.
+void Keyspace::NoteReadFailure(std::string_view work, const Status& why) {
+  if (why.ok()) return;
+  read_failed_ms_ = now_ms_;
+  options_.read_failed(work, why);
 }
 
 void Keyspace::FinishPurge(PurgeJob& job) {

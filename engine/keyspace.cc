@@ -91,7 +91,7 @@ Status Keyspace::ReadPurges() {
       return {Code::kCorruption, "a purge row does not decode"};
     purge_queue_.push_back(id);
   }
-  if (!scan.it->status().ok()) return Store::ToStatus(scan.it->status());
+  if (!scan.it->status().ok()) return Store::ToReadStatus(scan.it->status());
   return {};
 }
 

@@ -79,6 +79,9 @@ struct KeyspaceOptions {
   std::function<void()> wake = [] {};
   /// Called on the keyspace thread with how long a piece of work took, in microseconds.
   std::function<void(KeyspaceWork, uint64_t us)> took = [](KeyspaceWork, uint64_t) {};
+  /// Called on the keyspace thread when background work met what cannot be read.
+  std::function<void(std::string_view work, const Status& why)> read_failed = [](std::string_view,
+                                                                                 const Status&) {};
 };
 
 /// Counters since the start (or CONFIG RESETSTAT), for INFO.
@@ -398,6 +401,9 @@ class Keyspace {
   void StartPurge();
   void StartGivingBack();
   bool PurgeStepIsOver(const PurgeJob& job);
+  void NoteReadFailure(std::string_view work, const Status& why);
+  static constexpr uint64_t kReadAgainAfterMs = 1000;
+  bool ReadsFailed() const { return now_ms_ - read_failed_ms_ < kReadAgainAfterMs; }
   void FinishPurge(PurgeJob& job);
   void FinishDropped(PurgeJob& job);
 
@@ -477,6 +483,7 @@ class Keyspace {
   std::shared_ptr<Warming> warming_;   ///< nullptr: it is over
   std::shared_ptr<HotSurvey> survey_;  ///< under way
   uint64_t remembered_ms_ = 0;         ///< when the last survey began
+  uint64_t read_failed_ms_ = 0;        ///< when background work met what cannot be read
   uint64_t gave_back_ms_ = 0;          ///< when memtables of deletions were looked for last
   std::vector<Object*> lingering_;     ///< objects to be freed of lingering rows; each pinned
   std::string lingering_next_;         ///< the field where the purge of the first one goes on

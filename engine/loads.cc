@@ -83,7 +83,7 @@ bool ReadRange(const Store& store, Load& load, bool cached_only) {
       if (it.status().IsIncomplete()) return false;
       if (!it.status().ok()) {
         load.found = Store::Found::kError;
-        load.error = Store::ToStatus(it.status());
+        load.error = Store::ToReadStatus(it.status());
         return true;
       }
       load.reached_end = true;

@@ -58,7 +58,7 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
   rocksdb::DBOptions db;
   db.create_if_missing = true;
   db.create_missing_column_families = true;
-  if (options.env != nullptr) db.env = options.env;
+  db.env = options.env;
   db.max_open_files =
       options.open_files_max;  // all tables stay open: a cold read must not begin with an open()
   db.max_background_jobs = options.background_jobs;

@@ -71,7 +71,7 @@ Status SnapshotView::ForEachKey(std::string_view prefix, std::string_view from,
     if (Status s = format::DecodeHead(value, &key.head); !s.ok()) return s;
     if (!visit(key, Expired(key.head))) return {};
   }
-  if (!it.status().ok()) return Store::ToStatus(it.status());
+  if (!it.status().ok()) return Store::ToReadStatus(it.status());
   visit_overlay(nullptr);
   return {};
 }
@@ -93,7 +93,7 @@ Status SnapshotView::ForEachRow(
   for (forward ? it.SeekToFirst() : it.SeekToLast(); it.Valid(); forward ? it.Next() : it.Prev()) {
     if (!visit(ToView(it.key()).substr(8), ToView(it.value()))) return {};
   }
-  return Store::ToStatus(it.status());
+  return Store::ToReadStatus(it.status());
 }
 
 Result<std::optional<std::string>> SnapshotView::RandomKey(uint64_t seed) const {
@@ -147,7 +147,7 @@ Result<std::optional<std::string>> SnapshotView::RandomKey(uint64_t seed) const 
       if (!Expired(head)) return std::optional<std::string>(it.key().ToString().substr(base));
     }
   }
-  if (!it.status().ok()) return Store::ToStatus(it.status());
+  if (!it.status().ok()) return Store::ToReadStatus(it.status());
   return std::optional<std::string>();
 }
 

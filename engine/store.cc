@@ -14,6 +14,7 @@
 #include <set>
 
 #include "encoding/format.h"
+#include "engine/last_read.h"
 #include "engine/rocksdb_options.h"
 
 namespace thermocline {
@@ -62,6 +63,14 @@ Status Store::ToStatus(const rocksdb::Status& status) {
   if (status.IsCorruption()) return {Code::kCorruption, text};
   if (status.IsBusy() || status.IsTryAgain() || status.IsIncomplete()) return {Code::kBusy, text};
   return {Code::kIoError, text};
+}
+
+Status Store::ToReadStatus(const rocksdb::Status& status) {
+  Status s = ToStatus(status);
+  const bool failed = s.code() == Code::kCorruption || s.code() == Code::kIoError;
+  const auto names = [&s](const char* ending) { return s.message().find(ending) != std::string::npos; };
+  if (!failed || names(".sst") || names(".blob") || LastRead().empty()) return s;
+  return {s.code(), s.message() + ", in " + LastRead()};
 }
 
 Store::Opened::~Opened() {
@@ -139,7 +148,10 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreO
                                            std::function<void()> on_stall_change) {
   auto store = std::unique_ptr<Store>(new Store());
   store->path_ = path;
+  store->env_ = rocksdb::NewCompositeEnv(
+      RememberLastRead((options.env != nullptr ? options.env : rocksdb::Env::Default())->GetFileSystem()));
   store->options_ = options;
+  store->options_.env = store->env_.get();
   store->on_stall_change_ = std::move(on_stall_change);
   store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/-1,
                                              /*strict_capacity_limit=*/false, /*high_pri_pool_ratio=*/0.8);
@@ -190,17 +202,16 @@ Status Store::Resume() {
 
 /// Closing is not to be undone, so it should be likely that opening will succeed.
 Status Store::CheckDiskTakesWrites() const {
-  rocksdb::Env* env = options_.env != nullptr ? options_.env : rocksdb::Env::Default();
   const std::string name = path_ + "/PROBE.tmp";
   std::unique_ptr<rocksdb::WritableFile> file;
-  rocksdb::Status s = env->NewWritableFile(name, &file, rocksdb::EnvOptions());
+  rocksdb::Status s = env_->NewWritableFile(name, &file, rocksdb::EnvOptions());
   constexpr int kProbeMiB = 4;
   const std::string bytes(1 << 20, 'x');
   for (int i = 0; i < kProbeMiB && s.ok(); ++i) s = file->Append(bytes);
   if (s.ok()) s = file->Sync();
   if (s.ok()) s = file->Close();
   file.reset();
-  env->DeleteFile(name).PermitUncheckedError();
+  env_->DeleteFile(name).PermitUncheckedError();
   return ToStatus(s);
 }
 
@@ -264,7 +275,7 @@ Store::Found ToFound(const rocksdb::Status& s, Status* why) {
   if (s.ok()) return Store::Found::kYes;
   if (s.IsNotFound()) return Store::Found::kNo;
   if (s.IsIncomplete()) return Store::Found::kNeedsDisk;
-  *why = Store::ToStatus(s);
+  *why = Store::ToReadStatus(s);
   return Store::Found::kError;
 }
 
@@ -297,7 +308,11 @@ void Store::MultiGet(Family family, const std::vector<std::string_view>& keys,
   // than any, so it need not take the place of others, nor of indexes.
   options.fill_cache = family != Family::kMetadata;
   db_->MultiGet(options, handle(family), keys.size(), slices.data(), values->data(), statuses.data());
-  for (size_t i = 0; i < keys.size(); ++i) (*found)[i] = ToFound(statuses[i], &(*why)[i]);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    (*found)[i] = ToFound(statuses[i], &(*why)[i]);
+    // Once more by itself, so that the file that was read last is this key's.
+    if ((*found)[i] == Found::kError) (*found)[i] = Get(family, keys[i], &(*values)[i], &(*why)[i]);
+  }
 }
 
 Store::ScanIterator Store::Scan(Family family, ScanOptions scan) const {
@@ -318,6 +333,42 @@ Store::ScanIterator Store::Scan(Family family, ScanOptions scan) const {
   }
   result.it.reset(db_->NewIterator(options, handle(family)));
   return result;
+}
+
+bool Store::ScanPastDamage(Family family, ScanOptions options,
+                           const std::function<bool(std::string_view key, std::string_view value)>& visit,
+                           Status* failure) const {
+  std::string from = options.lower;
+  ScanIterator scan = Scan(family, options);
+  for (scan.it->SeekToFirst();;) {
+    for (; scan.it->Valid(); scan.it->Next()) {
+      from.assign(ToView(scan.it->key()));
+      if (!visit(from, ToView(scan.it->value()))) return false;
+    }
+    if (scan.it->status().ok()) return true;
+    if (failure->ok()) *failure = ToReadStatus(scan.it->status());
+    if (!scan.it->status().IsCorruption()) return false;
+    // Where the next block begins nobody knows: keys further and further away are tried.
+    if (!NextReadable(family, &options, from, &scan)) return true;
+  }
+}
+
+/// Moves the scan to the first key of those tried behind `from` from which on it can be read. False: there is
+/// none.
+bool Store::NextReadable(Family family, ScanOptions* options, const std::string& from,
+                         ScanIterator* scan) const {
+  constexpr size_t kBytesMax = 256;
+  for (size_t size = std::min(from.size(), kBytesMax); size > 0; --size) {
+    for (int step = 1; step <= 0xff - static_cast<uint8_t>(from[size - 1]); step *= 2) {
+      options->lower = from.substr(0, size);
+      options->lower.back() = static_cast<char>(options->lower.back() + step);
+      if (!options->upper.empty() && options->lower >= options->upper) return false;
+      *scan = Scan(family, *options);
+      scan->it->SeekToFirst();
+      if (scan->it->Valid() || !scan->it->status().IsCorruption()) return true;
+    }
+  }
+  return false;
 }
 
 std::shared_ptr<const rocksdb::Snapshot> Store::TakeSnapshot() const {

@@ -131,6 +131,13 @@ class Store {
     std::unique_ptr<rocksdb::Iterator> it;
   };
   ScanIterator Scan(Family family, ScanOptions options) const;
+  /// Calls `visit(key, value)` for the rows within the bounds, in order, until it returns false. Passes over
+  /// blocks that are damaged and goes on behind them; `failure` is then the first such block's. An I/O error,
+  /// which may pass, ends the scan. For background work, which one block must not stop for ever. Returns
+  /// whether the end was reached.
+  bool ScanPastDamage(Family family, ScanOptions options,
+                      const std::function<bool(std::string_view key, std::string_view value)>& visit,
+                      Status* failure) const;
 
   /// A consistent view of everything written so far. Released when the handle goes; any thread.
   std::shared_ptr<const rocksdb::Snapshot> TakeSnapshot() const;
@@ -151,6 +158,8 @@ class Store {
   void SetBlockCacheBytes(uint64_t bytes);
 
   static Status ToStatus(const rocksdb::Status& status);
+  /// The same for a read by this thread that has just come to its end: a failure's text names the file.
+  static Status ToReadStatus(const rocksdb::Status& status);
 
  private:
   friend class StallListener;
@@ -165,9 +174,11 @@ class Store {
   void Use(std::unique_ptr<Opened> opened);
   Status CheckVersion();
   Status CheckDiskTakesWrites() const;
+  bool NextReadable(Family family, ScanOptions* options, const std::string& from, ScanIterator* scan) const;
 
   std::string path_;
   StoreOptions options_;
+  std::unique_ptr<rocksdb::Env> env_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
   std::shared_ptr<rocksdb::Statistics> statistics_;
   std::unique_ptr<Opened> opened_;

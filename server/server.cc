@@ -93,6 +93,9 @@ Result<std::unique_ptr<Server>> Server::Start(Config& config, Log& log, const Cl
   auto server = std::unique_ptr<Server>(new Server(config, log, clock));
   KeyspaceOptions options = ToKeyspaceOptions(o);
   options.wake = [raw = server.get()] { raw->ready_set_.Wake(); };
+  options.read_failed = [raw = server.get()](std::string_view work, const Status& why) {
+    raw->NoteReadFailure(work, why);
+  };
   options.took = [raw = server.get()](KeyspaceWork work, uint64_t us) { raw->NoteWork(work, us); };
   Result<std::unique_ptr<Keyspace>> keyspace = Keyspace::Open(std::move(options), clock);
   if (!keyspace.ok()) return keyspace.status();

@@ -110,8 +110,9 @@ class Server {
   SlowLog& slowlog() { return slowlog_; }
   LatencyMonitor& latency() { return latency_; }
   Monitors& monitors() { return monitors_; }
-  /// `command` is answered by an error, since the disk could not be read for it. For INFO and the log.
-  void NoteReadFailure(std::string_view command, const Status& why);
+  /// The disk could not be read for `what`: a command, which is answered by an error, or background work. For
+  /// INFO and the log.
+  void NoteReadFailure(std::string_view what, const Status& why);
 
   // -- Between commands and between clients (sessions.cc)
 

@@ -94,7 +94,7 @@ constexpr uint64_t kLogReadFailureEveryUs = 1'000'000;
 
 }  // namespace
 
-void Server::NoteReadFailure(std::string_view command, const Status& why) {
+void Server::NoteReadFailure(std::string_view what, const Status& why) {
   ReadFailures& failures = stats_.read_failures;
   ++failures.count;
   failures.last_file = FileIn(why.message());
@@ -107,7 +107,7 @@ void Server::NoteReadFailure(std::string_view command, const Status& why) {
   }
   failures.logged_us = now_us;
   const uint64_t unlogged = std::exchange(failures.unlogged, 0);
-  log_.Warning("A read failed (" + std::string(command) + "): " + why.message() +
+  log_.Warning("A read failed (" + std::string(what) + "): " + why.message() +
                (unlogged == 0 ? "" : " (and " + std::to_string(unlogged) + " before it)"));
 }
 

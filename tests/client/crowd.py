@@ -6,8 +6,8 @@
     crowd.py                        redis-server: tests the test
 
 Checks: counters (WATCH), transfers (MULTI), queues and sorted_queues (blocking pops), waiting_line (who came first
-is served first), messages (PUBLISH, also in EXEC). The seed decides what each client does; how the clients interleave
-is the machine's affair.
+is served first), messages (PUBLISH, also in EXEC), expirations (of keys that nobody touches, beside a load). The seed
+decides what each client does; how the clients interleave is the machine's affair.
 """
 
 import argparse
@@ -470,6 +470,56 @@ def check_messages(server, seed, seconds):
         crowd.add(publish, f"publisher{i}")
     crowd.join()
     return f"{sum(sent.values())} messages to {subscribers} subscribers"
+
+
+def check_expirations(server, seed, seconds):
+    """A key that nobody touches is told of as expired once, not before its time, and within a second of it, while
+    others keep the server busy and bring keys that expire, too. (Waits longer than that second for a machine that is
+    busy with other things.)"""
+    crowd = Crowd(server, seed, seconds + 30)
+    control = server.connect()
+    control.value("CONFIG", "SET", "notify-keyspace-events", "Ex")
+    writing_until = time.monotonic() + seconds
+    due, told, lock = {}, {}, threading.Lock()
+    writers_left, events = [4], server.connect(timeout=30)
+    events.send("SUBSCRIBE", "__keyevent@0__:expired")
+    events.read_reply()
+
+    def write(connection, r, me):
+        mine = {}
+        while time.monotonic() < writing_until and not crowd.errors:
+            names = [f"{me}/{len(mine) + i}" for i in range(20)]
+            times = [int(time.time() * 1000) + r.randint(100, 1500) for _ in names]
+            kinds = [r.choice([["SET", name, "v"], ["HSET", name, "f", "v"], ["RPUSH", name, "v"]]) for name in names]
+            connection.pipeline([command for name, at, kind in zip(names, times, kinds)
+                                 for command in (kind, ["PEXPIREAT", name, at])])  # fmt: skip
+            mine.update(zip(names, times))
+        mine[f"{me}/last"] = int(time.time() * 1000) + 100
+        with lock:
+            due.update(mine)
+            writers_left[0] -= 1
+        connection.value("SET", f"{me}/last", "v", "PXAT", mine[f"{me}/last"])  # for the listener to wake up
+
+    def listen(connection, _):
+        while writers_left[0] > 0 or len(told) < len(due):
+            expect(not crowd.errors, "a client failed")
+            name = events.read_reply().plain()[-1].decode()
+            expect(name not in told, f"{name} expired twice")
+            told[name] = int(time.time() * 1000)
+
+    for i in range(4):
+        crowd.add(write, f"writer{i}")
+    crowd.add(listen)
+    crowd.noise(lambda: writers_left[0] > 0 and not crowd.errors)
+    crowd.join()
+    control.value("CONFIG", "SET", "notify-keyspace-events", "")
+    expect(told.keys() == due.keys(), f"told of {len(told)} keys, written {len(due)}")
+    late = sorted(told[name] - at for name, at in due.items())
+    expect(late[0] >= 0, f"an event came {-late[0]} ms before its time")
+    expect(late[len(late) * 99 // 100] <= 3000, f"one of a hundred events came {late[len(late) * 99 // 100]} ms late")
+    for connection in (control, events):
+        connection.close()
+    return f"{len(told)} keys, the last event {late[-1]} ms after its time, half within {late[len(late) // 2]} ms"
 
 
 CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}

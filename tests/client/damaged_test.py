@@ -21,8 +21,8 @@ KEYS = 400
 OPTIONS = servers.COLD_OPTIONS + ["--rocksdb-write-buffer-size", "1mb", "--warm-start", "no"]
 
 
-def row(key, number):
-    return b"%s:%d:" % (key, number) + random.Random(b"%s %d" % (key, number)).randbytes(60)
+def row(key, number, size=60):
+    return b"%s:%d:" % (key, number) + random.Random(b"%s %d" % (key, number)).randbytes(size)
 
 
 def rows(key, count):
@@ -30,7 +30,7 @@ def rows(key, count):
 
 
 class Kind:
-    """Keys of one type: how one is made, how it is read, and what is read. `counts`: rows, by turns."""
+    """Keys of one type: how one is made, how it is read, and what is read. `counts`: rows, by turns; of a string: bytes."""
 
     def __init__(self, name, write, read, value, counts):
         self.name, self.write, self.read, self.value, self.counts = name, write, read, value, counts
@@ -44,8 +44,8 @@ def flat(pairs):
 
 
 KINDS = [
-    Kind(b"string", lambda k, n: [b"SET", k, row(k, 0) * n], lambda k: [b"GET", k], lambda k, n: row(k, 0) * n,
-         (1, 20, 200, 2000)),
+    Kind(b"string", lambda k, n: [b"SET", k, row(k, 0, n)], lambda k: [b"GET", k], lambda k, n: row(k, 0, n),
+         (60, 1000, 10000, 100000)),
     Kind(b"hash", lambda k, n: [b"HSET", k, *flat((b"%d" % i, r) for i, r in enumerate(rows(k, n)))],
          lambda k: [b"HVALS", k], lambda k, n: sorted(rows(k, n)), (3, 100)),
     Kind(b"set", lambda k, n: [b"SADD", k, *rows(k, n)], lambda k: [b"SMEMBERS", k],
@@ -80,20 +80,27 @@ def damage(directory, chance):
 
 
 def read_all(connection):
-    """Reads every key. Returns those that are whole and those that are damaged, with their kinds."""
-    whole, damaged = [], []
+    """Reads every key. Returns those that are whole and those that are damaged, with their kinds, and what files INFO
+    named after the errors."""
+    whole, damaged, named = [], [], set()
     for kind in KINDS:
         for key, count in kind.keys():
             reply = connection.call(*kind.read(key))
             if reply.is_error():
                 check(b"see the server's log" in reply.raw, f"{key}: {reply.raw[:100]}")
                 damaged.append((kind, key))
+                named.add(persistence(connection)["last_read_failure_file"])
                 continue
             value = reply.plain()
             value = sorted(value) if isinstance(value, list) else value
             check(value == kind.value(key, count), f"{key} has a wrong value: {str(value)[:100]}")
             whole.append((kind, key))
-    return whole, damaged
+    return whole, damaged, named
+
+
+def persistence(connection):
+    info = connection.value(b"INFO", b"persistence").decode()
+    return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
 
 
 def damaged_hash(damaged):
@@ -116,18 +123,18 @@ def main():
         check(files > 2, "there are no files to be damaged")
         server.start()
         connection, other = server.connect(), server.connect()
-        whole, damaged = read_all(connection)
+        whole, damaged, named = read_all(connection)
         print(f"{files} files damaged: {len(whole)} keys whole, {len(damaged)} not")
         check(len(damaged) > 10 and len(whole) > 1000, "as many whole keys as damaged ones to look at")
         check({kind.name for kind, _ in damaged} == {kind.name for kind in KINDS}, "damaged keys of all types")
         check(other.value(b"PING") == b"PONG", "another connection goes on")
 
+        check({os.path.splitext(name)[1] for name in named} == {".sst", ".blob"}, f"INFO names the files: {named}")
         # What a hash is read from is a table.
         check(connection.call(*damaged_hash(damaged)).is_error(), "damaged stays damaged")
-        info = connection.value(b"INFO", b"persistence").decode()
-        fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+        fields = persistence(connection)
         check(int(fields["read_failures"]) >= len(damaged), "INFO counts the failures")
-        check(fields["last_read_failure_file"].endswith(".sst"), f"INFO names a file: {fields}")
+        check(fields["last_read_failure_file"].endswith(".sst"), f"INFO names the file: {fields}")
         check(os.path.exists(fields["last_read_failure_file"]), "and it is there")
         with open(server.log_path, encoding="utf-8", errors="replace") as log:
             failures = [line for line in log if "A read failed" in line]

@@ -3,6 +3,7 @@
 
     run.py --server build/release/bin/thermocline-server [--option "--maxmemory 1mb"] [--jobs 2] [name ...]
     run.py --server ... --cold  ours keeps nothing in RAM: commands wait for the disk
+    run.py --server ... --option "--maxmemory 64kb" --policies all    each file under each policy; one: drawn for each
     run.py                      redis-server against itself: tests the case files
 
 Names choose files whose path contains one of them. The exit code is 1 if a reply differed.
@@ -12,6 +13,7 @@ import argparse
 import glob
 import os
 import queue
+import random
 import sys
 import threading
 import time
@@ -24,6 +26,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SETTLE_S = 0.02  # until a command that is not answered yet has surely arrived
 FLUSH_EVERY = 4  # steps, with --cold
 RAW_IDLE_S = 0.06  # @raw: the oracle is taken to have said everything when it was silent for so long
+POLICIES = ["noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu",
+            "volatile-random", "volatile-ttl"]  # fmt: skip
 
 
 class FileRun:
@@ -219,24 +223,33 @@ class Runner:
         pair = None
         while True:
             try:
-                case = self.queue.get_nowait()
+                case, policy = self.queue.get_nowait()
             except queue.Empty:
                 break
             try:
                 if case.options or case.our_options:
-                    own = self.pair(case.options, case.our_options)
-                    self.run_file(case, own)
+                    own_policy = ["--maxmemory-policy", policy] if policy else []
+                    own = self.pair(own_policy + case.options, case.our_options)
+                    self.run_file(case, own, policy)
                     self.stop(own)
                     continue
                 if pair is None or not pair.alive():
                     if pair is not None:
                         self.stop(pair)
                     pair = self.pair()
-                self.run_file(case, pair)
+                if policy:
+                    self.set_policy(pair, policy)
+                self.run_file(case, pair, policy)
             except servers.StartError as error:
                 self.report(case, 0, [f"{case.path}: {error}"], [])
         if pair is not None:
             self.stop(pair)
+
+    def set_policy(self, pair, policy):
+        for side in pair.sides():  # OBJECT tells another thing under each, so Redis gets it, too
+            control = side.control()
+            control.value("CONFIG", "SET", "maxmemory-policy", policy)
+            control.close()
 
     def stop(self, pair):
         if self.cold and pair.alive():
@@ -244,16 +257,16 @@ class Runner:
                 self.faults += pair.ours.server.faults()
         pair.stop()
 
-    def run_file(self, case, pair):
+    def run_file(self, case, pair, policy):
         run = FileRun(case, pair, self.args.verbose, self.cold)
         run.run()
-        self.report(case, run.passed, run.failures, run.log)
+        self.report(case, run.passed, run.failures, run.log, policy)
 
-    def report(self, case, passed, failures, log):
+    def report(self, case, passed, failures, log, policy=None):
         with self.lock:
             self.passed += passed
             self.failed += len(failures)
-            name = os.path.relpath(case.path, HERE)
+            name = os.path.relpath(case.path, HERE) + (f" under {policy}" if policy else "")
             if log:
                 print(f"== {name}")
             for line in log + failures:
@@ -261,9 +274,16 @@ class Runner:
             if failures or self.args.verbose:
                 print(f"-- {name}: {passed} passed, {len(failures)} failed", flush=True)
 
+    def policies(self):
+        """Under which to run a file. None: the default."""
+        if self.args.policies == "one":
+            return [random.choice(POLICIES)]
+        return POLICIES if self.args.policies == "all" else [self.args.policies]
+
     def run(self, cases):
         for case in cases:
-            self.queue.put(case)
+            for policy in self.policies():
+                self.queue.put((case, policy))
         threads = [threading.Thread(target=self.worker) for _ in range(min(self.args.jobs, len(cases)))]
         for thread in threads:
             thread.start()
@@ -292,6 +312,8 @@ def main():
     parser.add_argument("--oracle-only", action="store_true", help="redis-server against itself")
     parser.add_argument("--option", action="append", help="option for our server, as in --option='--maxmemory 1mb'")
     parser.add_argument("--cold", action="store_true", help="ours keeps nothing in RAM: commands wait for the disk")
+    parser.add_argument("--policies", choices=["one", "all"] + POLICIES,
+                        help="each file under this maxmemory-policy, one that is drawn for it, or all")  # fmt: skip
     parser.add_argument("--cases", default=os.path.join(HERE, "cases"))
     parser.add_argument("--jobs", type=int, default=2, help="files at a time, each with servers of its own")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for one reply")

@@ -36,7 +36,8 @@ AllocatorNumbers ReadAllocator() {
   uint64_t epoch = 1;
   size_t size = sizeof(epoch);
   mallctl("epoch", &epoch, &size, &epoch, sizeof(epoch));
-  return {Read<size_t>("stats.allocated"), Read<size_t>("stats.active"), Read<size_t>("stats.resident")};
+  return {Read<size_t>("stats.allocated"), Read<size_t>("stats.active"), Read<size_t>("stats.resident"),
+          Read<size_t>("stats.metadata")};
 }
 
 std::string AllocatorName() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -10,6 +11,11 @@ struct AllocatorNumbers {
   uint64_t allocated_bytes = 0;  ///< given out
   uint64_t active_bytes = 0;     ///< of pages with something in them
   uint64_t resident_bytes = 0;   ///< of pages that the system has backed with RAM
+  uint64_t metadata_bytes = 0;   ///< of the allocator's own pages
+  /// Of pages that nothing is in, and that go back to the system soon.
+  uint64_t free_bytes() const {
+    return resident_bytes - std::min(resident_bytes, active_bytes + metadata_bytes);
+  }
 };
 AllocatorNumbers ReadAllocator();
 

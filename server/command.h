@@ -104,6 +104,9 @@ struct KeySpec {
   std::string_view notes = {};
 };
 
+/// Long enough that a piece of a long reply costs little more than its rows, short enough for thousands of
+/// clients at a time.
+inline constexpr size_t kReplyPieceBytes = 256 << 10;
 /// Writes the next piece of a long reply on a reader thread; `more`: it was not the last.
 using PieceOfReply = std::function<Status(const SnapshotView&, ReplyWriter&, bool* more)>;
 
@@ -150,6 +153,8 @@ struct CommandContext {
   /// them. If a piece cannot be read the connection is closed, since the reply is half sent. The handler
   /// returns right after the call, having written nothing. Use only where ShouldOffload says so.
   void StreamRows(RowsReply reply);
+  /// The same for a reply of another kind. Where offloading is not possible, all pieces are written at once.
+  void Stream(PieceOfReply piece);
 
   /// For a write that has to search long before it: runs `job` on a reader thread on a snapshot of all that
   /// was executed so far; then the command runs again from its start and finds in `prepared` the `state` that

@@ -13,6 +13,9 @@ class MemoryBudget {
  public:
   /// What the process needs with nothing in it: code, RocksDB's own structures, stacks.
   static constexpr uint64_t kFixedBytes = 48ull << 20;
+  /// Of the memory that there is: what the sizes we choose leave free, for a process that takes more than
+  /// promised until the hot tier has made room, and for pages of files.
+  static constexpr uint64_t kSparePercent = 15;
 
   /// How much the hot tier may take from now on, of its `maxmemory`, when the process takes `taken` of the
   /// `promised` bytes. No less than a quarter of maxmemory, however large the rest has grown.

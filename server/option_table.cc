@@ -262,10 +262,9 @@ constexpr OptionRow kRows[] = {
     {"enable-debug-command", "", Change::kAtStart, Enum<&O::enable_debug_command>(kDebugCommand),
      "Who may call DEBUG: `no` one, `yes` everyone, `local` clients on this machine."},
     {"rocksdb-write-buffer-size", "", Change::kAtStart,
-     MemoryField{&O::rocksdb_write_buffer_bytes, 1 << 20, 1ull << 40},
+     AutoMemoryField{&O::rocksdb_write_buffer, kWriteBufferBytesMin},
      "Size of a memtable; all of them together take four times as much. Small ones stay in the CPU's cache "
-     "and are "
-     "faster to write."},
+     "and are faster to write. `auto`: 16 MB, less where there is little memory."},
     {"rocksdb-block-cache-size", "", Change::kLive, AutoMemoryField{&O::rocksdb_block_cache},
      "RAM for blocks of cold data; `auto`: chosen beside maxmemory."},
     {"rocksdb-max-background-jobs", "", Change::kAtStart, IntField{&O::rocksdb_background_jobs_max, 1, 256},
@@ -335,8 +334,15 @@ Status SetField(const AutoMemoryField& field, const std::string& word, ServerOpt
   AutoBytes& value = options.*field.member;
   value.automatic = SameName(word, "auto");
   // The automatic size stays what it was; an apply hook computes it anew if it wants.
-  if (value.automatic || ParseMemory(word, &value.bytes)) return {};
-  return {Code::kInvalid, "argument must be a memory value"};
+  if (value.automatic) return {};
+  uint64_t bytes = 0;
+  if (!ParseMemory(word, &bytes)) return {Code::kInvalid, "argument must be a memory value"};
+  if (bytes < field.min) {
+    return OutOfRange<unsigned long long>("argument must be between %llu and %llu inclusive", field.min,
+                                          UINT64_MAX);
+  }
+  value.bytes = bytes;
+  return {};
 }
 
 Status SetField(const StringField& field, const std::string& word, ServerOptions& options) {

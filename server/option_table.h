@@ -29,6 +29,7 @@ struct MemoryField {
 };
 struct AutoMemoryField {
   AutoBytes ServerOptions::*member;
+  uint64_t min = 0;
 };
 struct StringField {
   std::string ServerOptions::*member;

@@ -23,6 +23,9 @@ struct OutputLimit {
   bool operator==(const OutputLimit&) const = default;
 };
 
+/// No memtable is smaller.
+inline constexpr uint64_t kWriteBufferBytesMin = 1 << 20;
+
 /// A size that the server chooses itself unless told. While `automatic`, `bytes` is what the owner computed.
 struct AutoBytes {
   bool automatic = true;
@@ -91,7 +94,7 @@ struct ServerOptions {
   std::vector<double> latency_percentiles = {50, 99, 99.9};
 
   // Storage.
-  uint64_t rocksdb_write_buffer_bytes = 16ull << 20;
+  AutoBytes rocksdb_write_buffer;
   AutoBytes rocksdb_block_cache;
   int64_t rocksdb_background_jobs_max = 2;
   uint64_t rocksdb_rate_limit_bytes_per_second = 0;

@@ -40,13 +40,28 @@ CompactLimits ToCompactLimits(const ServerOptions& o) {
           .sorted_set_value_bytes = o.zset_listpack_value_max};
 }
 
+/// What the process may take beside hot keys, when nothing is out of the ordinary.
+uint64_t PromisedBesideHot(const ServerOptions& o) {
+  return o.rocksdb_block_cache.bytes + kMemtablesPerStore * o.rocksdb_write_buffer.bytes +
+         MemoryBudget::kFixedBytes;
+}
+
 /// Sizes that the operator leaves to us: half of the memory for hot keys, a sixteenth for blocks of cold
-/// ones; the rest is for memtables, clients and the system's page cache.
+/// ones, an eighth at most for memtables; the rest is for clients and the system's page cache. Where there is
+/// little of it, hot keys get less, so that the process may take somewhat more than is promised.
 void FillAutomatic(ServerOptions& o) {
   const uint64_t usable = UsableMemoryBytes();
-  if (o.maxmemory.automatic) o.maxmemory.bytes = usable / 2;
   if (o.rocksdb_block_cache.automatic) {
     o.rocksdb_block_cache.bytes = std::clamp<uint64_t>(usable / 16, 8 << 20, uint64_t{4} << 30);
+  }
+  if (o.rocksdb_write_buffer.automatic) {
+    o.rocksdb_write_buffer.bytes =
+        std::clamp<uint64_t>(usable / 8 / kMemtablesPerStore, kWriteBufferBytesMin, 16 << 20);
+  }
+  if (o.maxmemory.automatic) {
+    const uint64_t whole = usable / 100 * (100 - MemoryBudget::kSparePercent);
+    const uint64_t others = PromisedBesideHot(o);
+    o.maxmemory.bytes = std::clamp(whole - std::min(whole, others), usable / 8, usable / 2);
   }
 }
 
@@ -62,7 +77,7 @@ KeyspaceOptions ToKeyspaceOptions(const ServerOptions& o) {
   keyspace.compact = ToCompactLimits(o);
   keyspace.warm_start = o.warm_start;
   keyspace.store.block_cache_bytes = o.rocksdb_block_cache.bytes;
-  keyspace.store.write_buffer_bytes = o.rocksdb_write_buffer_bytes;
+  keyspace.store.write_buffer_bytes = o.rocksdb_write_buffer.bytes;
   keyspace.store.background_jobs = static_cast<int>(o.rocksdb_background_jobs_max);
   keyspace.store.rate_limit_bytes_per_second = o.rocksdb_rate_limit_bytes_per_second;
   keyspace.store.zstd_bottom = o.rocksdb_zstd_bottom;
@@ -211,8 +226,7 @@ void Server::CheckpointDone(const Status& status) {
 uint64_t Server::PromisedMemory() const {
   const ServerOptions& o = options();
   if (o.maxmemory.bytes == 0) return 0;
-  return o.maxmemory.bytes + o.rocksdb_block_cache.bytes + kMemtablesPerStore * o.rocksdb_write_buffer_bytes +
-         MemoryBudget::kFixedBytes;
+  return o.maxmemory.bytes + PromisedBesideHot(o);
 }
 
 /// Some times a second: the peak, and the hot tier's share of the budget.
@@ -220,8 +234,10 @@ void Server::LookAtMemory() {
   const ServerOptions& o = options();
   const AllocatorNumbers allocator = ReadAllocator();
   peak_memory_bytes_ = std::max(peak_memory_bytes_, UsedMemory(allocator));
-  const uint64_t taken = allocator.active_bytes;
-  if (o.maxmemory.bytes == 0 || taken == 0 || o.maxmemory_action != EvictionAction::kDemote) {
+  const uint64_t resident = ResidentBytes();
+  const uint64_t taken = resident - std::min(resident, allocator.free_bytes());
+  if (o.maxmemory.bytes == 0 || allocator.active_bytes == 0 ||
+      o.maxmemory_action != EvictionAction::kDemote) {
     budget_.Reset();
     keyspace_->SetHotBytesMax(o.maxmemory.bytes);
     return;

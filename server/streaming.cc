@@ -6,13 +6,6 @@
 
 namespace thermocline {
 
-namespace {
-
-// Long enough that a piece costs little more than its rows, short enough for thousands of clients at a time.
-constexpr size_t kPieceBytes = 256 << 10;
-
-}  // namespace
-
 void CommandContext::StreamRows(RowsReply rows_reply) {
   auto made = std::make_shared<RowsReply>(std::move(rows_reply));
   wanted.piece = [made, announced = false](const SnapshotView& view, ReplyWriter& to,
@@ -28,7 +21,7 @@ void CommandContext::StreamRows(RowsReply rows_reply) {
     }
     const Status status = made->rows.Next(view, [&](std::string_view key, std::string_view value) {
       made->row(to, key, value);
-      return to.buffer().size() < kPieceBytes;
+      return to.buffer().size() < kReplyPieceBytes;
     });
     if (!status.ok()) return status;
     *more = !made->rows.ended();
@@ -37,6 +30,19 @@ void CommandContext::StreamRows(RowsReply rows_reply) {
     }
     return {};
   };
+}
+
+void CommandContext::Stream(PieceOfReply piece) {
+  if (can_offload) {
+    wanted.piece = std::move(piece);
+    return;
+  }
+  OffloadReply([piece = std::move(piece)](const SnapshotView& view, ReplyWriter& reply) -> Status {
+    for (bool more = true; more;) {
+      if (Status s = piece(view, reply, &more); !s.ok()) return s;
+    }
+    return {};
+  });
 }
 
 /// The command's reply is written piece by piece; after the last one the command is through.
@@ -81,7 +87,7 @@ void Server::SendPiece(Client& client) {
 /// After something was sent to the client.
 void Server::GoOnStreaming(Client& client) {
   if (client.stream == nullptr || !client.stream->waits || client.close_now) return;
-  if (client.unsent_bytes() > kPieceBytes) return;
+  if (client.unsent_bytes() > kReplyPieceBytes) return;
   client.stream->waits = false;
   keyspace_->NextPiece(client);
 }

@@ -82,29 +82,62 @@ void RandomKey(CommandContext& c) {
 
 // ---- KEYS and SCAN ----
 
-/// What a reader thread gathers for KEYS and SCAN.
+/// What a reader thread gathers for SCAN.
 struct KeyList {
   std::vector<std::string> keys;
   std::optional<std::string> next;  ///< where a SCAN goes on; nullopt: it is done
   Status status;
 };
 
+/// The reply of KEYS in pieces. The header tells how many keys there are: while the first piece is read,
+/// those behind it are counted.
+class KeysReply {
+ public:
+  explicit KeysReply(std::string_view pattern)
+      : options_{.match = std::string(pattern)}, prefix_(LiteralPrefix(pattern).bytes), from_(prefix_) {}
+
+  Status Next(const SnapshotView& view, ReplyWriter& reply, bool* more) {
+    const bool first = !left_.has_value();
+    std::string piece;
+    ReplyWriter rows(piece);
+    uint64_t written = 0, behind = 0;
+    const auto visit = [&](const SnapshotView::Key& key, bool expired) {
+      if (expired || !ScanMatches(options_, key.key)) return true;
+      if (piece.size() >= kReplyPieceBytes) {
+        ++behind;
+        return first;
+      }
+      rows.Bulk(key.key);
+      ++written;
+      if (piece.size() >= kReplyPieceBytes) from_ = std::string(key.key) + '\0';
+      return true;
+    };
+    if (Status s = view.ForEachKey(prefix_, from_, visit); !s.ok()) return s;
+    if (first) {
+      left_ = written + behind;
+      reply.ArrayHeader(*left_);
+    }
+    *more = behind > 0;
+    if (written > *left_ || *more != (written < *left_)) {
+      return {Code::kCorruption, "a scan of the keys met others than the one before it"};
+    }
+    *left_ -= written;
+    reply.Append(std::move(piece));
+    return {};
+  }
+
+ private:
+  const ScanOptions options_;
+  const std::string prefix_;
+  std::string from_;              ///< where the next piece begins
+  std::optional<uint64_t> left_;  ///< keys that are to come; nullopt: nothing has been read yet
+};
+
 void Keys(CommandContext& c) {
-  auto list = std::make_shared<KeyList>();
-  c.Offload(
-      [list, pattern = std::string(c.args[1])](const SnapshotView& view) {
-        const ScanOptions options{.match = pattern};
-        const std::string prefix = LiteralPrefix(pattern).bytes;
-        list->status = view.ForEachKey(prefix, prefix, [&](const SnapshotView::Key& key, bool expired) {
-          if (!expired && ScanMatches(options, key.key)) list->keys.emplace_back(key.key);
-          return true;
-        });
-      },
-      [list](ReplyWriter& reply) {
-        if (!list->status.ok()) return WriteError(reply, list->status);
-        reply.ArrayHeader(list->keys.size());
-        for (const std::string& key : list->keys) reply.Bulk(key);
-      });
+  auto keys = std::make_shared<KeysReply>(c.args[1]);
+  c.Stream([keys](const SnapshotView& view, ReplyWriter& reply, bool* more) {
+    return keys->Next(view, reply, more);
+  });
 }
 
 void CollectScan(const SnapshotView& view, const ScanOptions& scan, const std::string& from, KeyList& list) {

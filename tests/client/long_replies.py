@@ -78,6 +78,28 @@ class LongReplies(WithServer):
         self.assertEqual(self.control.value("LRANGE", "list", "20000", "-2"),
                          (elements[:30000] + [b"new"] + elements[30000:])[20000:-1])  # fmt: skip
 
+    def test_keys(self):
+        names = [b"key:%06d" % i for i in range(ROWS)]
+        self.fill_keys(names)
+        self.assertEqual(sorted(self.control.value("KEYS", "key:*")), names)
+        self.assertEqual(len(self.control.value("KEYS", "*")), ROWS + 4)
+        self.assertEqual(sorted(self.control.value("KEYS", "*7?")), [name for name in names if name[-2:-1] == b"7"])
+        self.assertEqual(self.control.value("KEYS", "key:0300?0x"), [])
+        replies = self.control.pipeline([["MULTI"], ["DEL", "key:000000"], ["SET", "key:7", "v"], ["KEYS", "key:*"],
+                                         ["EXEC"]])[-1].plain()  # fmt: skip
+        self.assertEqual(sorted(replies[2]), names[1:] + [b"key:7"])
+        reader = self.reader("KEYS", "key:*", small_window=True)
+        time.sleep(0.3)
+        self.control.value("FLUSHALL")
+        data = b""
+        while data.count(b"\r\n") < 1 + 2 * ROWS:
+            data += reader.recv(1 << 20)
+        self.assertTrue(data.startswith(b"*%d\r\n" % ROWS))
+
+    def fill_keys(self, names):
+        for first in range(0, len(names), 1000):
+            self.control.value("MSET", *[word for name in names[first : first + 1000] for word in (name, b"value")])
+
     def test_what_is_sent_behind_it_waits(self):
         connection = self.reader("HGETALL", "hash")
         connection.sendall(resp.encode_command([b"SET", b"behind", b"it"]) + resp.encode_command([b"PING"]))
@@ -138,7 +160,7 @@ class LongReplies(WithServer):
         """It holds a snapshot of the whole database."""
         if not self.ours():
             self.skipTest("Redis holds the reply, as long as the output limits allow")
-        self.reader("HGETALL", "hash", small_window=True)
+        self.reader("HGETALL", "hash", small_window=True).recv(1)
         self.assertEqual(self.clients(), 1)
         self.control.value("CONFIG", "SET", "timeout", "1")
         try:

@@ -26,8 +26,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SETTLE_S = 0.02  # until a command that is not answered yet has surely arrived
 FLUSH_EVERY = 4  # steps, with --cold
 RAW_IDLE_S = 0.06  # @raw: the oracle is taken to have said everything when it was silent for so long
-POLICIES = ["noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu",
-            "volatile-random", "volatile-ttl"]  # fmt: skip
 
 
 class FileRun:
@@ -277,8 +275,8 @@ class Runner:
     def policies(self):
         """Under which to run a file. None: the default."""
         if self.args.policies == "one":
-            return [random.choice(POLICIES)]
-        return POLICIES if self.args.policies == "all" else [self.args.policies]
+            return [random.choice(servers.POLICIES)]
+        return servers.POLICIES if self.args.policies == "all" else [self.args.policies]
 
     def run(self, cases):
         for case in cases:
@@ -312,7 +310,7 @@ def main():
     parser.add_argument("--oracle-only", action="store_true", help="redis-server against itself")
     parser.add_argument("--option", action="append", help="option for our server, as in --option='--maxmemory 1mb'")
     parser.add_argument("--cold", action="store_true", help="ours keeps nothing in RAM: commands wait for the disk")
-    parser.add_argument("--policies", choices=["one", "all"] + POLICIES,
+    parser.add_argument("--policies", choices=["one", "all"] + servers.POLICIES,
                         help="each file under this maxmemory-policy, one that is drawn for it, or all")  # fmt: skip
     parser.add_argument("--cases", default=os.path.join(HERE, "cases"))
     parser.add_argument("--jobs", type=int, default=2, help="files at a time, each with servers of its own")

@@ -19,6 +19,9 @@ ORACLE_OPTIONS = ["--save", "", "--appendonly", "no", "--enable-debug-command", 
 # memtables, where it is found without a look at the disk: only after flush() do commands wait for cold reads.
 COLD_OPTIONS = ["--maxmemory", "1kb", "--rocksdb-block-cache-size", "1kb"]
 
+POLICIES = ["noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu",
+            "volatile-random", "volatile-ttl"]  # fmt: skip
+
 
 class StartError(Exception):
     """A server did not come up; the text holds the end of its log."""

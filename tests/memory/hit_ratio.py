@@ -18,9 +18,6 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from lib import servers  # noqa: E402
 
-POLICIES = ["noeviction"] + [
-    f"{which}-{how}" for which in ("allkeys", "volatile") for how in ("lru", "lfu", "random")
-] + ["volatile-ttl"]
 BATCH = 50  # requests at one time
 VALUE = b"v" * 100
 
@@ -86,7 +83,7 @@ class Player:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", help="our server's program; without it redis-server stands in")
-    parser.add_argument("--policy", nargs="+", choices=POLICIES, default=POLICIES)
+    parser.add_argument("--policy", nargs="+", choices=servers.POLICIES, default=servers.POLICIES)
     parser.add_argument("--keys", type=int, default=50000)
     parser.add_argument("--resident", type=int, default=10000, help="how many of them fit")
     parser.add_argument("--requests", type=int, default=60000)

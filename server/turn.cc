@@ -14,6 +14,8 @@ constexpr uint64_t kTurnUsMax = 5000;
 // Nor does one without writes, of which nothing is won by its length, keep its first replies for long: beside
 // many cold reads a hot one waits no longer than it must.
 constexpr uint64_t kReadTurnUsMax = 150;
+// A pipeline of large replies is sent, and measured against its limit, before more of it is copied.
+constexpr size_t kReplyBytesPerClient = 1 << 20;
 constexpr size_t kBatchBytesMax = 8 << 20;
 constexpr int kStallRetryMs = 2;
 constexpr uint64_t kRecoverUs = 500'000;
@@ -172,6 +174,7 @@ void Server::PrefetchFirstKeys(std::span<Client* const> clients) {
 
 void Server::ExecuteClient(Client& client) {
   if (client.held || client.paused || client.suspended()) return;
+  const size_t output_before = client.output_size();
   for (size_t requests = 0;; ++requests) {
     if (client.close_now || client.close_after_reply) {
       doomed_.push_back(&client);
@@ -186,7 +189,9 @@ void Server::ExecuteClient(Client& client) {
       if (const size_t count = client.PeekKeys(hints); count > 1)
         keyspace_->WillUse(client.db, {hints, count});
     }
-    if (requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax)
+    const bool had_its_share = requests == kRequestsPerClient || clock_us_ - turn_us_ > kTurnUsMax ||
+                               client.output_size() > output_before + kReplyBytesPerClient;
+    if ((had_its_share && requests > 0) || keyspace_->pending_bytes() > kBatchBytesMax)
       return MakeRunnable(client);
     const Step step = ExecuteRequest(client);
     if (step == Step::kDone) client.NextRequest();

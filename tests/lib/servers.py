@@ -155,10 +155,11 @@ class Server:
 
     # What /proc knows about the process.
 
-    def rss_bytes(self):
+    def rss_bytes(self, field="VmRSS"):
+        """Resident memory; the most there has been with field="VmHWM"."""
         with open(f"/proc/{self.process.pid}/status") as status:
             for line in status:
-                if line.startswith("VmRSS:"):
+                if line.startswith(field + ":"):
                     return int(line.split()[1]) * 1024
         return 0
 

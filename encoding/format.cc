@@ -63,6 +63,19 @@ bool DecodeCollectionBody(std::string_view& in, CollectionBody* body) {
   return ReadVarint(in, &body->count) && ReadVarint(in, &body->aux0) && ReadVarint(in, &body->aux1);
 }
 
+void AppendSpreadBody(std::string& out, const CollectionBody& body) {
+  AppendCollectionBody(out, body);
+  if (body.before == 0 && body.behind == 0) return;
+  AppendVarint(out, body.before);
+  AppendVarint(out, body.behind);
+}
+
+bool DecodeSpreadBody(std::string_view in, CollectionBody* body) {
+  body->before = body->behind = 0;
+  if (!DecodeCollectionBody(in, body)) return false;
+  return in.empty() || (ReadVarint(in, &body->before) && ReadVarint(in, &body->behind) && in.empty());
+}
+
 void AppendRowKey(std::string& out, uint64_t object_id, std::string_view row_key) {
   AppendBig64(out, object_id);
   out.append(row_key);

@@ -12,7 +12,9 @@ void CopyObject(Txn& txn, Object* from, Object* to) {
   } else {
     for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) txn.CompleteRows(from, space);
     txn.MakeRows(to, from->type);
-    txn.SetBody(to, txn.body(from));
+    format::CollectionBody body = txn.body(from);
+    body.before = body.behind = 0;  // what is left on disk is not copied
+    txn.SetBody(to, body);
     for (const RowSpace space : {RowSpace::kFields, RowSpace::kScores}) {
       for (Txn::Cursor row = txn.SeekForward(from, space, {}); row.valid(); row.Next()) {
         if (space == RowSpace::kFields && txn.Lingers(from, row.key(), row.value())) continue;

@@ -64,13 +64,43 @@ void EraseIndices(Txn& txn, Object* object, uint64_t first, uint64_t count) {
   for (uint64_t i = 0; i < count; ++i) txn.Erase(object, kRows, ListKey(first + i).view());
 }
 
+/// Deletes the rows that are left at the ends.
+void EraseLeft(Txn& txn, Object* object, ListBody& body) {
+  EraseIndices(txn, object, body.head - body.before, body.before);
+  EraseIndices(txn, object, body.tail, body.behind);
+  body.before = body.behind = 0;
+}
+
+/// Takes `count` rows, which are not all, off an end of a dense list, without reading any.
+void CutRows(Txn& txn, Object* object, ListBody& body, ListEnd end, uint64_t count) {
+  const bool head = end == ListEnd::kHead;
+  const uint64_t first = head ? body.head : body.tail - count;
+  if (head) {
+    body.head += count;
+  } else {
+    body.tail -= count;
+  }
+  body.count -= count;
+  uint64_t& left = head ? body.before : body.behind;
+  if (object->rows->id != 0 && body.count >= kLeftRowsMax && left + count <= kLeftRowsMax) {
+    left += count;
+    txn.LeaveRange(object, kRows, ListKey(first).view(), ListKey(first + count).view(), count);
+  } else if (body.before == 0 && body.behind == 0) {
+    EraseIndices(txn, object, first, count);
+  } else {
+    left += count;
+    EraseLeft(txn, object, body);
+  }
+}
+
 /// Makes a list dense that consists of `values` from now on. REQUIRES: there are some; if it has no more rows
 /// than are erased by key, all of them are in RAM.
 void WriteAnew(Txn& txn, Object* object, const std::vector<std::string>& values) {
-  const ListBody old = BodyOf(txn, object);
-  txn.EraseRange(object, kRows, ListKey(old.head).view(), ListKey(old.tail).view(), old.count);
+  ListBody old = BodyOf(txn, object);
   // Where no row has been, so that later reads do not meet the old ones' tombstones.
-  ListBody body(values.size(), old.tail, old.tail, /*s=*/false);
+  ListBody body(values.size(), old.tail + old.behind, old.tail + old.behind, /*s=*/false);
+  txn.EraseRange(object, kRows, ListKey(old.head).view(), ListKey(old.tail).view(), old.count);
+  EraseLeft(txn, object, old);
   for (const std::string& value : values) txn.Put(object, kRows, ListKey(body.tail++).view(), value);
   txn.SetBody(object, body.Encode());
 }
@@ -87,7 +117,7 @@ void PushRows(Txn& txn, Object* object, ListEnd end, std::span<const std::string
   ListBody body = BodyOf(txn, object);
   KnowEnds(txn, object, body);
   for (const std::string_view value : values) {
-    const uint64_t index = end == ListEnd::kHead ? --body.head : body.tail++;
+    const uint64_t index = end == ListEnd::kHead ? body.GrowHead() : body.GrowTail();
     txn.Put(object, kRows, ListKey(index).view(), value);
   }
   body.count += values.size();
@@ -130,14 +160,7 @@ bool DropRows(Txn& txn, Object* object, ListEnd end, uint64_t count) {
     DropSparse(txn, object, end, count);
     return true;
   }
-  if (end == ListEnd::kHead) {
-    EraseIndices(txn, object, body.head, count);
-    body.head += count;
-  } else {
-    body.tail -= count;
-    EraseIndices(txn, object, body.tail, count);
-  }
-  body.count -= count;
+  CutRows(txn, object, body, end, count);
   txn.SetBody(object, body.Encode());
   return true;
 }
@@ -303,9 +326,8 @@ void ListTrim(Txn& txn, Object* object, uint64_t first, uint64_t last) {
     if (body.sparse) {
       TrimSparse(txn, object, first, last);
     } else {
-      EraseIndices(txn, object, body.head, first);
-      EraseIndices(txn, object, body.tail - behind, behind);
-      body = ListBody(last - first + 1, body.head + first, body.tail - behind, /*s=*/false);
+      if (first > 0) CutRows(txn, object, body, ListEnd::kHead, first);
+      if (behind > 0) CutRows(txn, object, body, ListEnd::kTail, behind);
       txn.SetBody(object, body.Encode());
     }
   }
@@ -364,11 +386,7 @@ void InsertByShifting(Txn& txn, Object* object, uint64_t position, std::string_v
   const auto values = CopyValues(txn.SeekForward(object, kRows, ListKey(from).view()), moved);
   const uint64_t to = down ? from - 1 : from + 1;
   for (uint64_t i = 0; i < values.size(); ++i) txn.Put(object, kRows, ListKey(to + i).view(), values[i]);
-  if (down) {
-    --body.head;
-  } else {
-    ++body.tail;
-  }
+  (void)(down ? body.GrowHead() : body.GrowTail());
   ++body.count;
   txn.Put(object, kRows, ListKey(body.head + position).view(), value);
   txn.SetBody(object, body.Encode());
@@ -385,6 +403,7 @@ void InsertBetween(Txn& txn, Object* object, const ListPlaceSearch& place, std::
     return WriteAnew(txn, object, values);
   }
   txn.Put(object, kRows, key, value);
+  EraseLeft(txn, object, body);
   ++body.count;
   body.sparse = true;
   txn.SetBody(object, body.Encode());
@@ -443,13 +462,7 @@ void RemoveByShifting(Txn& txn, Object* object, const std::vector<std::string>& 
   for (size_t i = 0; i < values.size(); ++i) {
     if (IndexOf(staying[i].view()) != to + i) txn.Put(object, kRows, ListKey(to + i).view(), values[i]);
   }
-  EraseIndices(txn, object, down ? end - keys.size() : begin, keys.size());
-  if (down) {
-    body.tail -= keys.size();
-  } else {
-    body.head += keys.size();
-  }
-  body.count -= keys.size();
+  CutRows(txn, object, body, down ? ListEnd::kTail : ListEnd::kHead, keys.size());
   txn.SetBody(object, body.Encode());
 }
 
@@ -471,17 +484,17 @@ void RemoveSparsely(Txn& txn, Object* object, const std::vector<std::string>& ke
     return WriteAnew(txn, object, values);
   }
   // The ends that will be, before anything is written.
+  uint64_t head = body.head, tail = body.tail;
   Txn::Cursor row = FromHead(txn, object, body);
   for (auto key = keys.begin(); key != keys.end() && row.valid() && row.key() == *key; ++key) row.Next();
-  if (row.valid()) body.head = IndexOf(row.key());
+  if (row.valid()) head = IndexOf(row.key());
   row = FromTail(txn, object, body);
   for (auto key = keys.rbegin(); key != keys.rend() && row.valid() && row.key() == *key; ++key)
     row.Previous();
-  if (row.valid()) body.tail = IndexOf(row.key()) + 1;
+  if (row.valid()) tail = IndexOf(row.key()) + 1;
   for (const std::string& key : keys) txn.Erase(object, kRows, key);
-  body.count = left;
-  body.sparse = true;
-  txn.SetBody(object, body.Encode());
+  EraseLeft(txn, object, body);
+  txn.SetBody(object, ListBody(left, head, tail, /*s=*/true).Encode());
 }
 
 }  // namespace

@@ -33,6 +33,10 @@
 /// they end, so nothing here ever looks for the first row from the start of the space, or for the last from
 /// its end: it would walk over the tombstones of all that ever passed.
 ///
+/// Nor does a long dense list write a tombstone for each: what is cut off its ends is *left* on disk, the
+/// body says how much, and kLeftRowsMax rows at a time are deleted as a range. A push overwrites what is left
+/// at its index. So a pop writes nothing but the head, and compactions have less to do.
+///
 /// Keyspace thread only, but for the searches, which any thread may use. What takes an Object* takes a live
 /// list, but for ListPush. Everything may unwind, before its first write. Values that are passed in must not
 /// point into the list that is written. Positions count from the head, from 0. Functions that change a list
@@ -45,6 +49,9 @@ enum class ListEnd : uint8_t { kHead, kTail };
 inline constexpr uint64_t kListFirstIndex = uint64_t{1} << 62;
 /// So many rows at most are shifted to keep a list dense. Invariant: a sparse list has more elements.
 inline constexpr uint64_t kShiftRowsMax = 512;
+/// So many rows at most are left at each end, and only while the list has as many elements or more: what is
+/// left is never more than twice what is there.
+inline constexpr uint64_t kLeftRowsMax = 1024;
 /// Keys grow only where elements are inserted again and again between the two inserted last, eight bytes for
 /// some dozens of them. A list in which one would become longer than this is written anew, dense.
 inline constexpr size_t kListKeyBytesMax = 1024;
@@ -52,14 +59,32 @@ inline constexpr size_t kListKeyBytesMax = 1024;
 /// What the body of a list says.
 struct ListBody {
   explicit ListBody(const format::CollectionBody& body)
-      : count(body.count), head(body.aux0), tail(body.aux1 >> 1), sparse((body.aux1 & 1) != 0) {}
+      : count(body.count),
+        head(body.aux0),
+        tail(body.aux1 >> 1),
+        sparse((body.aux1 & 1) != 0),
+        before(body.before),
+        behind(body.behind) {}
   ListBody(uint64_t c, uint64_t h, uint64_t t, bool s) : count(c), head(h), tail(t), sparse(s) {}
-  format::CollectionBody Encode() const { return {count, head, tail << 1 | uint64_t{sparse}}; }
+  format::CollectionBody Encode() const {
+    return {count, head, tail << 1 | uint64_t{sparse}, before, behind};
+  }
+  /// The index of a new row at an end, which overwrites one that is left there.
+  uint64_t GrowHead() {
+    if (before > 0) --before;
+    return --head;
+  }
+  uint64_t GrowTail() {
+    if (behind > 0) --behind;
+    return tail++;
+  }
 
   uint64_t count;
   uint64_t head;  ///< no row's key is smaller than this index
   uint64_t tail;  ///< every row's key is smaller than this index
   bool sparse;
+  uint64_t before = 0;  ///< indices before the head that rows may be left at; 0 of a sparse list
+  uint64_t behind = 0;  ///< the same from the tail on
 };
 
 /// The row key of an index.

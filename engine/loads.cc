@@ -286,13 +286,13 @@ Status Keyspace::DecodeInto(Object* object, std::string_view value) {
     rows->lingering = head.lingering;
     bool ok;
     if (head.type == ObjectType::kString) {
-      ok = ReadBig64(value, &rows->body.aux0);
+      ok = ReadBig64(value, &rows->body.aux0) && value.empty();
     } else {
-      ok = format::DecodeCollectionBody(value, &rows->body);
+      ok = format::DecodeSpreadBody(value, &rows->body);
     }
     rows->fields.Forget();
     rows->scores.Forget();
-    if (!ok || !value.empty()) {
+    if (!ok) {
       hot_.BecomeCold(object);
       return bad;
     }

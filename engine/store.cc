@@ -163,11 +163,17 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreO
   if (Status s = store->OpenDb(/*read_only=*/false, opened.get()); !s.ok()) return s;
   store->Use(std::move(opened));
 
-  rocksdb::PinnableSlice version;
+  rocksdb::PinnableSlice stored;
   Status why;
-  const Found found = store->Get(Family::kSystem, format::kVersionKey, &version, &why);
+  const Found found = store->Get(Family::kSystem, format::kVersionKey, &stored, &why);
   if (found == Found::kError) return why;
-  if (found == Found::kNo) {
+  uint32_t version = 0;
+  std::string_view program;
+  if (found == Found::kYes) {
+    if (Status bad = format::DecodeVersion(ToView(stored), &version, &program); !bad.ok()) return bad;
+  }
+  // An older program would misread what this one writes from now on.
+  if (version < format::kFormatVersion) {
     std::string value;
     format::AppendVersion(value, format::kFormatVersion, "thermocline");
     rocksdb::WriteOptions write;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/keyspace.h"
+#include "engine/list.h"
 #include "engine/load.h"
 #include "engine/packed_rows.h"
 #include "engine/txn.h"
@@ -42,7 +43,7 @@ void Txn::EncodeHead(const Object* object, std::string* out) const {
   } else if (object->rows->id == 0) {
     AppendPacked(*object->rows, out);
   } else {
-    format::AppendCollectionBody(*out, object->rows->body);
+    format::AppendSpreadBody(*out, object->rows->body);
   }
 }
 
@@ -245,6 +246,17 @@ void Txn::EraseRange(Object* object, RowSpace space, std::string_view from,
   tree.EraseRange(from, to);
 }
 
+void Txn::LeaveRange(Object* object, RowSpace space, std::string_view from, std::string_view to,
+                     uint64_t count) {
+  TouchHead(object);  // which tells of them
+  RowTree& tree = object->rows->tree(space);
+  if (count == 1) {
+    tree.Erase(from);
+  } else {
+    tree.EraseRange(from, to);
+  }
+}
+
 void Txn::Linger(Object* object) {
   CHECK(object->rows->id != 0);
   TouchHead(object);
@@ -283,9 +295,26 @@ void Txn::KnowEmpty(Object* object, RowSpace space, std::string_view from,
   if (!tree.complete()) tree.MarkRangeKnown(from, to);
 }
 
+/// Narrows a range to what lies between the ends of a list: rows that are left beyond them are never read.
+/// False: nothing of it does.
+bool Txn::StayWithinList(Object* object, RowSpace space, std::string* from, std::optional<std::string>* to) {
+  const ListBody list(body(object));
+  const ListKey head(list.head), tail(list.tail);
+  if (*from < head.view()) {
+    KnowEmpty(object, space, *from, head.view());
+    *from = head.view();
+  }
+  if (!to->has_value() || **to > tail.view()) {
+    KnowEmpty(object, space, std::max(std::string_view(*from), tail.view()), *to);
+    *to = tail.view();
+  }
+  return *from < **to;
+}
+
 /// Loads rows from where a cursor met the unknown, from the caches or by unwinding.
 void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to,
                   bool forward, size_t rows) {
+  if (object->type == ObjectType::kList && !StayWithinList(object, space, &from, &to)) return;
   Keyspace& k = keyspace_;
   auto load = std::make_unique<Load>();
   load->kind = Load::Kind::kRange;

@@ -340,10 +340,15 @@ void LRange(CommandContext& c) {
     return c.reply.ArrayHeader(0);
   const uint64_t count = last - first + 1;
   if (!c.ShouldOffload(count)) return ReplyRange(c, object, first, count);
+  const StoredList list(c.txn, object);
+  RowsOfSpace rows{.object_id = list.id,
+                   .from = std::string(list.head.view()),
+                   .to = std::string(list.tail.view()),
+                   .skip = first,
+                   .rows_max = count};
   // The rows of a sparse list have no numbers in their keys: those before the range are passed over.
-  RowsOfSpace rows{.object_id = object->rows->id, .skip = first, .rows_max = count};
-  if (const ListBody list(object->rows->body); !list.sparse) {
-    rows.from = ListKey(list.head + first).view();
+  if (!list.body.sparse) {
+    rows.from = ListKey(list.body.head + first).view();
     rows.skip = 0;
   }
   c.StreamRows(

@@ -218,11 +218,16 @@ std::vector<std::string> Elements(Txn& txn, Object* object) {
 /// A long one that needs no other keys is read and sorted beside the other clients.
 void OffloadSort(CommandContext& c, const Object* object, SortQuery query) {
   std::string from;
-  if (object->type == ObjectType::kList) from = ListKey(ListBody(object->rows->body).head).view();
-  c.OffloadReply([id = object->rows->id, type = object->type, from = std::move(from),
+  std::optional<std::string> to;
+  if (object->type == ObjectType::kList) {
+    const ListBody body(object->rows->body);
+    from = ListKey(body.head).view();
+    to = ListKey(body.tail).view();
+  }
+  c.OffloadReply([id = object->rows->id, type = object->type, from = std::move(from), to = std::move(to),
                   query = std::move(query)](const SnapshotView& view, ReplyWriter& reply) -> Status {
     std::vector<std::string> elements;
-    Status status = view.ForEachRow(id, SpaceOf(type), from, std::nullopt, /*forward=*/true,
+    Status status = view.ForEachRow(id, SpaceOf(type), from, to, /*forward=*/true,
                                     [&](std::string_view key, std::string_view value) {
                                       elements.emplace_back(ElementOf(type, key, value));
                                       return true;

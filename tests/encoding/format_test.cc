@@ -24,7 +24,7 @@ std::string Hex(std::string_view text) {
 // ----------------------------------------------------------------
 
 TEST(FormatTest, FrozenNumbers) {
-  EXPECT_EQ(kFormatVersion, 1u);
+  EXPECT_EQ(kFormatVersion, 2u);
   EXPECT_EQ(static_cast<int>(ObjectType::kString), 1);
   EXPECT_EQ(static_cast<int>(ObjectType::kList), 2);
   EXPECT_EQ(static_cast<int>(ObjectType::kSet), 3);
@@ -115,6 +115,26 @@ TEST(FormatTest, GoldenListBody) {
   CollectionBody body;
   ASSERT_TRUE(DecodeCollectionBody(in, &body));
   EXPECT_EQ(body, (CollectionBody{4, head, (head + 3) << 1 | 1}));
+}
+
+TEST(FormatTest, GoldenListBodyWithRowsLeft) {
+  const uint64_t head = uint64_t{1} << 62;
+  const CollectionBody left{5000, head, (head + 5000) << 1, 0, 7};
+  std::string out;
+  AppendSpreadBody(out, left);
+  EXPECT_EQ(out, Hex("88 27 80 80 80 80 80 80 80 80 40 90 ce 80 80 80 80 80 80 80 01 00 07"));
+  CollectionBody body;
+  ASSERT_TRUE(DecodeSpreadBody(out, &body));
+  EXPECT_EQ(body, left);
+  for (const std::string_view bad : {std::string_view(out).substr(0, out.size() - 1), std::string_view()})
+    EXPECT_FALSE(DecodeSpreadBody(bad, &body));
+  EXPECT_FALSE(DecodeSpreadBody(out + '\0', &body));
+
+  out.clear();
+  AppendSpreadBody(out, {3, 300, 0});
+  EXPECT_EQ(out, Hex("03 ac 02 00"));
+  ASSERT_TRUE(DecodeSpreadBody(out, &body));
+  EXPECT_EQ(body, (CollectionBody{3, 300, 0}));
 }
 
 TEST(FormatTest, GoldenSortedSetBody) {

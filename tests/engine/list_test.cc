@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/collection_fixture.h"
+#include "engine/keys.h"
 #include "engine/test_seed.h"
 
 namespace thermocline {
@@ -171,13 +172,24 @@ TEST(ListKeyTest, NumbersAtTheirEnds) {
 
 // ---- Random operations against a model
 
-/// `list` as it is on disk.
+/// `list` as it is on disk, but for rows that are left at its ends.
 void CheckLayout(const StoredObject& object, const Elements& list) {
   const ListBody body(object.body);
   ASSERT_EQ(body.count, list.size());
-  ASSERT_EQ(object.fields.size(), list.size());
+  ASSERT_LE(std::max(body.before, body.behind), body.sparse || body.count < kLeftRowsMax ? 0 : kLeftRowsMax);
+  auto fields = object.fields;
+  for (auto row = fields.begin(); row != fields.end();) {
+    const std::string& key = row->first;
+    const bool left = key < ListKey(body.head).view() || key >= ListKey(body.tail).view();
+    if (left) {
+      ASSERT_GE(key, ListKey(body.head - body.before).view());
+      ASSERT_LT(key, ListKey(body.tail + body.behind).view());
+    }
+    row = left ? fields.erase(row) : std::next(row);
+  }
+  ASSERT_EQ(fields.size(), list.size());
   size_t i = 0;
-  for (const auto& [key, element] : object.fields) {
+  for (const auto& [key, element] : fields) {
     ASSERT_EQ(element, list[i]) << i;
     ASSERT_EQ(key.size() % 8, 0u);
     if (!body.sparse) {
@@ -185,8 +197,6 @@ void CheckLayout(const StoredObject& object, const Elements& list) {
     }
     ++i;
   }
-  ASSERT_GE(object.fields.begin()->first, ListKey(body.head).view());
-  ASSERT_LT(object.fields.rbegin()->first, ListKey(body.tail).view());
   if (body.sparse) {
     ASSERT_GT(body.count, kShiftRowsMax);
   } else {
@@ -653,6 +663,149 @@ TEST_F(ListTest, APositionOfAColdDenseListIsOneRead) {
   ASSERT_EQ(All("list"), list_);
   Purge();
   CheckDisk("list");
+}
+
+// ---- Rows that are left at the ends
+
+class LeftRowsTest : public ListTest {
+ protected:
+  LeftRowsTest() { options.store.block_cache_bytes = 1; }
+
+  void PopTail(uint64_t count) {
+    const Elements popped = Run([&](Txn& txn) { return Pop(txn, "list", ListEnd::kTail, count); });
+    ASSERT_EQ(popped, Elements(list_.rbegin(), list_.rbegin() + static_cast<ptrdiff_t>(count)));
+    list_.resize(list_.size() - count);
+  }
+  void PopHead(uint64_t count) {
+    const auto end = list_.begin() + static_cast<ptrdiff_t>(count);
+    ASSERT_EQ(Run([&](Txn& txn) { return Pop(txn, "list", ListEnd::kHead, count); }),
+              Elements(list_.begin(), end));
+    list_.erase(list_.begin(), end);
+  }
+  void Restart() {
+    Commit();
+    Reopen();
+  }
+  /// The list is what it should be, in RAM and on disk, where so many more rows are left.
+  void Expect(uint64_t before, uint64_t behind, uint64_t rows_left) {
+    ASSERT_EQ(All("list"), list_);
+    const ListBody body = BodyOf("list");
+    EXPECT_EQ(body.before, before);
+    EXPECT_EQ(body.behind, behind);
+    Commit();
+    Purge();
+    ASSERT_NO_FATAL_FAILURE(CheckDisk("list"));
+    EXPECT_EQ(RowsOf(Family::kFields).size(), list_.size() + rows_left);
+  }
+};
+
+TEST_F(LeftRowsTest, AreDeletedByTheThousand) {
+  PushNumbers("list", 5000);
+  for (uint64_t i = 1; i <= kLeftRowsMax; ++i) {
+    ASSERT_NO_FATAL_FAILURE(PopTail(1));
+    if (i % 100 == 0) {
+      ASSERT_NO_FATAL_FAILURE(Expect(0, i, i));
+      if (i % 300 == 0) Restart();
+    }
+  }
+  ASSERT_NO_FATAL_FAILURE(Expect(0, kLeftRowsMax, kLeftRowsMax));
+  ASSERT_NO_FATAL_FAILURE(PopTail(1));
+  ASSERT_NO_FATAL_FAILURE(Expect(0, 0, 0));
+  // At the other end.
+  ASSERT_NO_FATAL_FAILURE(PopHead(kLeftRowsMax - 1));
+  ASSERT_NO_FATAL_FAILURE(PopTail(3));
+  Restart();
+  ASSERT_NO_FATAL_FAILURE(Expect(kLeftRowsMax - 1, 3, kLeftRowsMax + 2));
+  ASSERT_NO_FATAL_FAILURE(PopHead(2));
+  ASSERT_NO_FATAL_FAILURE(Expect(0, 0, 0));
+  // A short list leaves nothing.
+  ASSERT_NO_FATAL_FAILURE(PopHead(500));
+  ASSERT_NO_FATAL_FAILURE(Expect(500, 0, 500));
+  ASSERT_NO_FATAL_FAILURE(PopTail(list_.size() - kLeftRowsMax));
+  ASSERT_NO_FATAL_FAILURE(Expect(0, 0, 0));
+  ASSERT_NO_FATAL_FAILURE(PopTail(1));
+  ASSERT_NO_FATAL_FAILURE(Expect(0, 0, 0));
+}
+
+TEST_F(LeftRowsTest, ArePassedOverByWhateverReads) {
+  PushNumbers("list", 4000);
+  ASSERT_NO_FATAL_FAILURE(PopTail(700));
+  ASSERT_NO_FATAL_FAILURE(PopHead(600));
+  for (const bool reopen : {false, true}) {
+    if (reopen) Restart();
+    ASSERT_NO_FATAL_FAILURE(Expect(600, 700, 1300));
+    Run([&](Txn& txn) {
+      Object* object = FindList(txn, "list");
+      txn.CompleteRows(object, RowSpace::kFields);
+      EXPECT_EQ(object->rows->fields.count(), list_.size());
+      Elements seen;
+      txn.VisitRows(object, RowSpace::kFields,
+                    [&](auto, std::string_view value) { seen.emplace_back(value); });
+      EXPECT_EQ(seen, list_);
+      const std::string tail(ListKey(kFirst + 3300).view());
+      EXPECT_EQ(txn.SeekBackward(object, RowSpace::kFields, std::nullopt).value(), list_.back());
+      EXPECT_FALSE(txn.SeekForward(object, RowSpace::kFields, tail).valid());
+    });
+  }
+  Restart();
+  Run([&](Txn& txn) { CopyObject(txn, FindList(txn, "list"), txn.ForWrite("copy")); });
+  EXPECT_EQ(All("copy"), list_);
+  EXPECT_EQ(BodyOf("copy").before + BodyOf("copy").behind, 0u);
+  Run([&](Txn& txn) { txn.Remove(FindList(txn, "copy")); });
+  ASSERT_NO_FATAL_FAILURE(Expect(600, 700, 1300));
+  // They go with the list.
+  Run([&](Txn& txn) { txn.Remove(FindList(txn, "list")); });
+  Commit();
+  Purge();
+  EXPECT_TRUE(RowsOf(Family::kFields).empty());
+}
+
+TEST_F(LeftRowsTest, PushesOverwriteThem) {
+  PushNumbers("list", 3000);
+  ASSERT_NO_FATAL_FAILURE(PopTail(100));
+  ASSERT_NO_FATAL_FAILURE(PopHead(50));
+  Elements pushed;
+  for (int i = 0; i < 70; ++i) pushed.push_back("pushed" + std::to_string(i));
+  Run([&](Txn& txn) {
+    Push(txn, "list", ListEnd::kTail, pushed);
+    Push(txn, "list", ListEnd::kHead, pushed);
+  });
+  list_.insert(list_.end(), pushed.begin(), pushed.end());
+  list_.insert(list_.begin(), pushed.rbegin(), pushed.rend());
+  ASSERT_NO_FATAL_FAILURE(Expect(0, 30, 30));
+  Restart();
+  ASSERT_NO_FATAL_FAILURE(Expect(0, 30, 30));
+}
+
+TEST_F(LeftRowsTest, AreGoneBeforeAListIsSparse) {
+  for (const bool insert : {true, false}) {
+    PushNumbers("list", 4000);
+    ASSERT_NO_FATAL_FAILURE(PopTail(200));
+    ASSERT_NO_FATAL_FAILURE(PopHead(300));
+    Restart();
+    if (insert) {
+      Run([&](Txn& txn) { ASSERT_TRUE(Insert(txn, "list", true, "element2000", "new")); });
+      list_.insert(list_.begin() + 1700, "new");
+    } else {
+      Run([&](Txn& txn) { ASSERT_EQ(Remove(txn, "list", 1, "element2000"), 1u); });
+      list_.erase(list_.begin() + 1700);
+    }
+    EXPECT_TRUE(BodyOf("list").sparse);
+    ASSERT_NO_FATAL_FAILURE(Expect(0, 0, 0));
+    Run([&](Txn& txn) { txn.Remove(FindList(txn, "list")); });
+  }
+}
+
+TEST_F(LeftRowsTest, AreGoneWhenAListIsWrittenAnew) {
+  PushNumbers("list", 3000);
+  ASSERT_NO_FATAL_FAILURE(PopTail(10));
+  ASSERT_NO_FATAL_FAILURE(PopHead(20));
+  Run([&](Txn& txn) {
+    for (int i = 300; i < 2970; ++i) ListSet(txn, FindList(txn, "list"), static_cast<uint64_t>(i), "same");
+    ASSERT_EQ(Remove(txn, "list", 0, "same"), 2670u);
+  });
+  list_.resize(300);
+  ASSERT_NO_FATAL_FAILURE(Expect(0, 0, 0));
 }
 
 // ---- Events

@@ -24,6 +24,7 @@ constexpr size_t kPurgePointRowsMax = 64;
 // To guess how many rows a range has.
 constexpr uint64_t kBytesPerRow = 64;
 constexpr uint64_t kGiveBackEveryMs = 10'000;
+constexpr uint64_t kGiveBackAgainMs = 1'000;
 
 }  // namespace
 
@@ -241,10 +242,15 @@ bool Keyspace::LingeringSlice() {
 
 /// Now and then, so that a long series of deletions makes few tables.
 void Keyspace::StartGivingBack() {
-  if (now_ms_ - gave_back_ms_ < kGiveBackEveryMs || stalled_ || !failure_.ok()) return;
-  gave_back_ms_ = now_ms_;
-  // A failure to flush is RocksDB's to tell: it makes the next write fail.
-  readers_.Submit(ReaderPool::Lane::kLong, {[this] { (void)store_->FlushDeletions(); }, [] {}});
+  if (giving_back_ || now_ms_ < give_back_at_ms_ || stalled_ || !failure_.ok()) return;
+  giving_back_ = true;
+  auto again = std::make_shared<bool>();
+  readers_.Submit(ReaderPool::Lane::kLong, {[this, again] { *again = store_->GiveBack(); },
+                                            [this, again] {
+                                              giving_back_ = false;
+                                              give_back_at_ms_ =
+                                                  now_ms_ + (*again ? kGiveBackAgainMs : kGiveBackEveryMs);
+                                            }});
 }
 
 /// What a step of the purge found on a reader thread.

@@ -484,7 +484,8 @@ class Keyspace {
   std::shared_ptr<HotSurvey> survey_;  ///< under way
   uint64_t remembered_ms_ = 0;         ///< when the last survey began
   uint64_t read_failed_ms_ = 0;        ///< when background work met what cannot be read
-  uint64_t gave_back_ms_ = 0;          ///< when memtables of deletions were looked for last
+  bool giving_back_ = false;           ///< Store::GiveBack runs,
+  uint64_t give_back_at_ms_ = 0;       ///<   and is to run next
   std::vector<Object*> lingering_;     ///< objects to be freed of lingering rows; each pinned
   std::string lingering_next_;         ///< the field where the purge of the first one goes on
   uint32_t lingering_round_ = 0;       ///< its linger_round when this pass began

@@ -20,8 +20,12 @@ constexpr uint64_t kRowsPerRange = 1000;
 /// Three of four: half of what a busy queue or a sorted set writes are deletions, too, whose compaction can
 /// wait for its turn. (RocksDB's CompactOnDeletionCollector looks for many in a row, which a table of nothing
 /// but a few thousand need not have.)
+///
+/// In level 0 it is not compacted at once: a flood of deletions would have the whole family rewritten for
+/// each memtable. Store::GiveBack compacts several together.
 class DeletionCollector final : public rocksdb::TablePropertiesCollector {
  public:
+  explicit DeletionCollector(std::atomic<bool>* level0) : level0_(level0) {}
   rocksdb::Status AddUserKey(const rocksdb::Slice& /*key*/, const rocksdb::Slice& /*value*/,
                              rocksdb::EntryType type, rocksdb::SequenceNumber /*sequence*/,
                              uint64_t /*file_size*/) override {
@@ -31,24 +35,30 @@ class DeletionCollector final : public rocksdb::TablePropertiesCollector {
     if (range || type == rocksdb::kEntryDelete) deletions_ += entries;
     return rocksdb::Status::OK();
   }
-  bool NeedCompact() const override { return MostlyDeletions(entries_, deletions_); }
+  bool NeedCompact() const override { return level0_ == nullptr && MostlyDeletions(entries_, deletions_); }
   rocksdb::Status Finish(rocksdb::UserCollectedProperties* /*properties*/) override {
+    if (level0_ != nullptr && MostlyDeletions(entries_, deletions_)) *level0_ = true;
     return rocksdb::Status::OK();
   }
   rocksdb::UserCollectedProperties GetReadableProperties() const override { return {}; }
   const char* Name() const override { return "ThermoclineDeletions"; }
 
  private:
+  std::atomic<bool>* level0_;  ///< nullptr: a table of another level
   uint64_t entries_ = 0;
   uint64_t deletions_ = 0;
 };
 
 class DeletionCollectorFactory final : public rocksdb::TablePropertiesCollectorFactory {
  public:
-  rocksdb::TablePropertiesCollector* CreateTablePropertiesCollector(Context /*context*/) override {
-    return new DeletionCollector();
+  explicit DeletionCollectorFactory(std::atomic<bool>* level0) : level0_(level0) {}
+  rocksdb::TablePropertiesCollector* CreateTablePropertiesCollector(Context context) override {
+    return new DeletionCollector(context.level_at_creation == 0 ? level0_ : nullptr);
   }
   const char* Name() const override { return "ThermoclineDeletions"; }
+
+ private:
+  std::atomic<bool>* level0_;
 };
 
 }  // namespace
@@ -101,7 +111,8 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
 }
 
 rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions& options,
-                                               std::shared_ptr<rocksdb::Cache> block_cache) {
+                                               std::shared_ptr<rocksdb::Cache> block_cache,
+                                               std::atomic<bool>* deletions_in_level0) {
   rocksdb::ColumnFamilyOptions cf;
   // A memtable that fits the CPU's cache costs half as much per put as one of 64 MiB (measured, see DESIGN).
   // Four of them ride out a compaction before writes are slowed.
@@ -115,9 +126,7 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions
   cf.memtable_factory = NewTreeMemTableFactory(cf.comparator);
   cf.arena_block_size = 256 << 10;  // an idle family costs little
 
-  // Small tables come often with small memtables: let more of them gather before a compaction or a slow-down.
-  // The bloom filters keep point reads cheap meanwhile.
-  cf.level0_file_num_compaction_trigger = 8;
+  cf.level0_file_num_compaction_trigger = kLevel0TablesMax;
   cf.level0_slowdown_writes_trigger = 24;
   cf.level0_stop_writes_trigger = 40;
   cf.target_file_size_base = 32 << 20;
@@ -134,7 +143,8 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions
     cf.bottommost_compression_opts.level = 1;  // 3 saves a few percent more and costs twice the CPU
   }
 
-  cf.table_properties_collector_factories.push_back(std::make_shared<DeletionCollectorFactory>());
+  cf.table_properties_collector_factories.push_back(
+      std::make_shared<DeletionCollectorFactory>(deletions_in_level0));
 
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = std::move(block_cache);

@@ -86,7 +86,8 @@ Status Store::OpenDb(bool read_only, Opened* opened) {
   rocksdb::DBOptions db_options = MakeDbOptions(options_, read_only ? nullptr : statistics_);
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (int i = 0; i < kFamilies; ++i) {
-    families.emplace_back(kFamilyNames[i], MakeFamilyOptions(static_cast<Family>(i), options_, block_cache_));
+    families.emplace_back(kFamilyNames[i], MakeFamilyOptions(static_cast<Family>(i), options_, block_cache_,
+                                                             &deletions_in_level0_[i]));
   }
   rocksdb::DB* raw = nullptr;
   rocksdb::Status s;
@@ -107,6 +108,7 @@ void Store::Use(std::unique_ptr<Opened> opened) {
   opened_ = std::move(opened);
   db_ = opened_->db.get();
   std::copy(opened_->handles.begin(), opened_->handles.end(), handles_);
+  std::fill(std::begin(compacting_level0_), std::end(compacting_level0_), false);
 }
 
 /// Looks at the version, read-only: a directory of a newer format is not touched.
@@ -118,7 +120,8 @@ Status Store::CheckVersion() {
     return {};  // new, or Open will say why not
   rocksdb::DB* raw = nullptr;
   const std::vector<rocksdb::ColumnFamilyDescriptor> only_default = {
-      {kFamilyNames[0], MakeFamilyOptions(Family::kSystem, options_, block_cache_)}};
+      {kFamilyNames[0],
+       MakeFamilyOptions(Family::kSystem, options_, block_cache_, &deletions_in_level0_[0])}};
   Opened reader;
   rocksdb::Status s = rocksdb::DB::OpenForReadOnly(peek, path_, only_default, &reader.handles, &raw);
   if (!s.ok()) return ToStatus(s);
@@ -258,7 +261,9 @@ uint64_t Store::BytesBetween(Family family, std::string_view from, std::string_v
   return bytes;
 }
 
-Status Store::FlushDeletions() {
+// A failure is RocksDB's to tell: it makes the next write fail.
+bool Store::GiveBack() {
+  bool again = false;
   for (const Family family : {Family::kMetadata, Family::kFields, Family::kScores}) {
     std::atomic<uint64_t>& rows_in_ranges = rows_in_ranges_[static_cast<size_t>(family)];
     const uint64_t ranges = rows_in_ranges;
@@ -267,12 +272,22 @@ Status Store::FlushDeletions() {
     const uint64_t entries = IntProperty(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable) + ranges;
     // Of few deletions among many keys the flush and the compaction would cost more than they give back.
     const uint64_t keys = IntProperty(family, rocksdb::DB::Properties::kEstimateNumKeys);
-    if (!MostlyDeletions(entries, deletions) || deletions < keys / 50) continue;
-    const rocksdb::Status s = db_->Flush(rocksdb::FlushOptions(), handle(family));
-    if (!s.ok()) return ToStatus(s);
-    rows_in_ranges -= ranges;
+    if (MostlyDeletions(entries, deletions) && deletions >= keys / 50 &&
+        db_->Flush(rocksdb::FlushOptions(), handle(family)).ok()) {
+      rows_in_ranges -= ranges;
+    }
+    // With a trigger of one table RocksDB compacts all that level 0 has, and nothing else.
+    const bool compact = deletions_in_level0_[static_cast<size_t>(family)].exchange(false);
+    bool& compacting = compacting_level0_[static_cast<size_t>(family)];
+    if (compact != compacting) {
+      const int trigger = compact ? 1 : kLevel0TablesMax;
+      db_->SetOptions(handle(family), {{"level0_file_num_compaction_trigger", std::to_string(trigger)}})
+          .PermitUncheckedError();
+      compacting = compact;
+    }
+    again |= compacting;
   }
-  return {};
+  return again;
 }
 
 namespace {

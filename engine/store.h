@@ -104,9 +104,11 @@ class Store {
   }
   /// About how many bytes on disk lie between the keys.
   uint64_t BytesBetween(Family family, std::string_view from, std::string_view to) const;
-  /// Writes those out that hold little but deletions, so that compactions give back what these delete:
-  /// without new writes it would stay on the disk for ever. Blocking; a reader thread.
-  Status FlushDeletions();
+  /// Gives back what has been deleted, which without new writes would stay on the disk for ever: writes
+  /// memtables out that hold little but deletions, and has level 0 compacted where there are tables of that
+  /// kind. True: to be called again within a second or two, since that lasts until then. Blocking; a reader
+  /// thread, one at a time.
+  bool GiveBack();
 
   /// Reads without touching the disk: kNeedsDisk when the caches do not hold the answer.
   Found GetCached(Family family, std::string_view key, rocksdb::PinnableSlice* value, Status* why) const;
@@ -191,7 +193,9 @@ class Store {
   mutable std::atomic<int> snapshots_{0};
   std::atomic<int> stalled_families_{0};
   std::atomic<uint64_t> damaged_compactions_{0};
-  std::atomic<uint64_t> rows_in_ranges_[kFamilies] = {};  ///< since FlushDeletions wrote that family's out
+  std::atomic<uint64_t> rows_in_ranges_[kFamilies] = {};  ///< since GiveBack wrote that family's out
+  std::atomic<bool> deletions_in_level0_[kFamilies] = {};
+  bool compacting_level0_[kFamilies] = {};  ///< GiveBack's
   std::function<void()> on_stall_change_;
 };
 

@@ -113,6 +113,40 @@ TEST_F(GivingBackTest, OverwrittenValues) {
   ExpectToShrinkTo(full_ * 2);  // of 108 MiB that were written
 }
 
+TEST_F(GivingBackTest, TablesOfDeletionsAreCompactedTogether) {
+  Store& store = keyspace->store();
+  const auto tables_in_level0 = [&] {
+    return std::stoi(store.TextProperty(Family::kFields, "rocksdb.num-files-at-level0"));
+  };
+  int erased = 0;
+  const auto write_table_of_deletions = [&] {
+    for (int i = 0; i < 10'000; ++i) {
+      Run([&](Txn& txn) { txn.Erase(txn.Find("hash"), RowSpace::kFields, RowName(erased++)); });
+    }
+    Commit();
+    Settle();
+  };
+  const auto expect_compaction = [&] {
+    EXPECT_TRUE(store.GiveBack());
+    EXPECT_TRUE(Await([&] { return tables_in_level0() == 0; }));
+    EXPECT_FALSE(store.GiveBack());
+  };
+  write_table_of_deletions();
+  expect_compaction();
+  for (int table = 1; table <= 3; ++table) {
+    write_table_of_deletions();
+    EXPECT_EQ(tables_in_level0(), table);
+  }
+  const uint64_t before = store.disk_bytes();
+  expect_compaction();
+  EXPECT_LT(store.disk_bytes(), before - 3 * kMib);
+  // Other tables stay.
+  Run([&](Txn& txn) { txn.Put(txn.Find("hash"), RowSpace::kFields, RowName(0), "value"); });
+  Commit();
+  Settle();
+  EXPECT_EQ(tables_in_level0(), 1);
+}
+
 TEST_F(GivingBackTest, AFewDeletionsAmongManyKeysWait) {
   for (int i = 0; i < 1500; ++i)
     Run([&](Txn& txn) { txn.Erase(txn.Find("hash"), RowSpace::kFields, RowName(i)); });
@@ -120,7 +154,7 @@ TEST_F(GivingBackTest, AFewDeletionsAmongManyKeysWait) {
   const uint64_t deletions =
       keyspace->store().IntProperty(Family::kFields, "rocksdb.num-deletes-active-mem-table");
   EXPECT_EQ(deletions, 1500u);
-  EXPECT_TRUE(keyspace->store().FlushDeletions().ok());
+  EXPECT_FALSE(keyspace->store().GiveBack());
   EXPECT_EQ(keyspace->store().IntProperty(Family::kFields, "rocksdb.num-deletes-active-mem-table"),
             deletions);
 }

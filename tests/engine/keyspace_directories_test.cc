@@ -107,6 +107,25 @@ TEST_F(KeyspaceTest, NewerFormatIsRefusedAndNothingIsTouched) {
   EXPECT_TRUE(before == after);
 }
 
+TEST_F(KeyspaceTest, OlderFormatIsMarkedAsTheNewOne) {
+  Set("a", "1");
+  Commit();
+  rocksdb::WriteBatch batch;
+  std::string stored;
+  format::AppendVersion(stored, format::kFormatVersion - 1, "thermocline 0");
+  batch.Put(keyspace->store().handle(Family::kSystem), ToSlice(format::kVersionKey), stored);
+  Status why;
+  ASSERT_EQ(keyspace->store().Write(batch, true, &why), Store::Wrote::kYes);
+  Reopen();
+  EXPECT_EQ(Get("a"), "1");
+  rocksdb::PinnableSlice row;
+  ASSERT_EQ(keyspace->store().Get(Family::kSystem, format::kVersionKey, &row, &why), Store::Found::kYes);
+  uint32_t version = 0;
+  std::string_view program;
+  ASSERT_TRUE(format::DecodeVersion(ToView(row), &version, &program).ok());
+  EXPECT_EQ(version, format::kFormatVersion);
+}
+
 TEST_F(KeyspaceTest, CrashBeforeTheVersionWasWritten) {
   keyspace.reset();
   std::filesystem::remove_all(options.dir + "/rocksdb");

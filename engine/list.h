@@ -12,6 +12,7 @@
 #include "encoding/bytes.h"
 #include "encoding/check.h"
 #include "engine/collection.h"
+#include "engine/row_source.h"
 #include "engine/txn.h"
 
 /// The list type. Each element is a row of the fields space; the layout is drawn in encoding/format.h.
@@ -103,6 +104,9 @@ class ListKey {
 std::string ListKeyBetween(std::string_view left, std::string_view right);
 
 inline uint64_t ListLength(const Object* object) { return CollectionCount(object); }
+
+/// Where the rows of a spread list are on disk: between its ends, beyond which others may be left.
+RowsOfSpace ListRows(const Object* object);
 
 // -- Reading
 

@@ -265,8 +265,8 @@ uint64_t Store::BytesBetween(Family family, std::string_view from, std::string_v
 bool Store::GiveBack() {
   bool again = false;
   for (const Family family : {Family::kMetadata, Family::kFields, Family::kScores}) {
-    std::atomic<uint64_t>& rows_in_ranges = rows_in_ranges_[static_cast<size_t>(family)];
-    const uint64_t ranges = rows_in_ranges;
+    const auto i = static_cast<size_t>(family);
+    const uint64_t ranges = rows_in_ranges_[i];
     const uint64_t deletions =
         IntProperty(family, rocksdb::DB::Properties::kNumDeletesActiveMemTable) + ranges;
     const uint64_t entries = IntProperty(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable) + ranges;
@@ -274,18 +274,17 @@ bool Store::GiveBack() {
     const uint64_t keys = IntProperty(family, rocksdb::DB::Properties::kEstimateNumKeys);
     if (MostlyDeletions(entries, deletions) && deletions >= keys / 50 &&
         db_->Flush(rocksdb::FlushOptions(), handle(family)).ok()) {
-      rows_in_ranges -= ranges;
+      rows_in_ranges_[i] -= ranges;
     }
     // With a trigger of one table RocksDB compacts all that level 0 has, and nothing else.
-    const bool compact = deletions_in_level0_[static_cast<size_t>(family)].exchange(false);
-    bool& compacting = compacting_level0_[static_cast<size_t>(family)];
-    if (compact != compacting) {
+    const bool compact = deletions_in_level0_[i].exchange(false);
+    if (compact != compacting_level0_[i]) {
       const int trigger = compact ? 1 : kLevel0TablesMax;
       db_->SetOptions(handle(family), {{"level0_file_num_compaction_trigger", std::to_string(trigger)}})
           .PermitUncheckedError();
-      compacting = compact;
+      compacting_level0_[i] = compact;
     }
-    again |= compacting;
+    again |= compact;
   }
   return again;
 }

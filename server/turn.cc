@@ -189,10 +189,11 @@ void Server::ExecuteClient(Client& client) {
       if (const size_t count = client.PeekKeys(hints); count > 1)
         keyspace_->WillUse(client.db, {hints, count});
     }
-    const bool had_its_share = requests == kRequestsPerClient || clock_us_ - turn_us_ > kTurnUsMax ||
-                               client.output_size() > output_before + kReplyBytesPerClient;
-    if ((had_its_share && requests > 0) || keyspace_->pending_bytes() > kBatchBytesMax)
+    const bool late = requests > 0 && clock_us_ - turn_us_ > kTurnUsMax;
+    if (late || requests == kRequestsPerClient || keyspace_->pending_bytes() > kBatchBytesMax ||
+        client.output_size() > output_before + kReplyBytesPerClient) {
       return MakeRunnable(client);
+    }
     const Step step = ExecuteRequest(client);
     if (step == Step::kDone) client.NextRequest();
     if (client.blocked != nullptr && !client.suspended()) ContinueLine(client);

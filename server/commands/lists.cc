@@ -4,6 +4,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "engine/list.h"
 #include "server/command.h"
@@ -95,18 +96,13 @@ void ReplyPopped(CommandContext& c, Object* object, ListEnd end, uint64_t count)
 
 // ---- Searches ----
 
-/// Where the rows of a list are on disk.
-struct StoredList {
-  StoredList(Txn& txn, const Object* object)
-      : id(object->rows->id), body(txn.body(object)), head(body.head), tail(body.tail) {}
-  template <typename Visit>
-  Status ForEachRow(const SnapshotView& view, bool forward, Visit&& visit) const {
-    return view.ForEachRow(id, RowSpace::kFields, head.view(), tail.view(), forward, visit);
-  }
-  uint64_t id;
-  ListBody body;
-  ListKey head, tail;
-};
+/// Lets `search` visit the rows of a list as they are on disk.
+template <typename Search>
+Status SearchRows(const SnapshotView& view, const RowsOfSpace& rows, Search& search) {
+  return view.ForEachRow(
+      rows.object_id, rows.space, rows.from, rows.to, rows.forward,
+      [&](std::string_view key, std::string_view value) { return search.Visit(key, value); });
+}
 
 /// A search that a reader thread makes for a command that writes.
 template <typename Search>
@@ -141,10 +137,10 @@ const Search* SearchList(CommandContext& c, Object* object, bool forward, Search
     return &search;
   }
   auto next = std::make_shared<PreparedSearch<Search>>(std::move(search), object->rows->version, round);
-  c.Prepare(object, next, [next, forward, list = StoredList(c.txn, object)](const SnapshotView& view) {
-    next->status = list.ForEachRow(view, forward, [&](std::string_view key, std::string_view value) {
-      return next->search.Visit(key, value);
-    });
+  RowsOfSpace rows = ListRows(object);
+  rows.forward = forward;
+  c.Prepare(object, next, [next, rows = std::move(rows)](const SnapshotView& view) {
+    next->status = SearchRows(view, rows, next->search);
   });
   return nullptr;
 }
@@ -340,16 +336,12 @@ void LRange(CommandContext& c) {
     return c.reply.ArrayHeader(0);
   const uint64_t count = last - first + 1;
   if (!c.ShouldOffload(count)) return ReplyRange(c, object, first, count);
-  const StoredList list(c.txn, object);
-  RowsOfSpace rows{.object_id = list.id,
-                   .from = std::string(list.head.view()),
-                   .to = std::string(list.tail.view()),
-                   .skip = first,
-                   .rows_max = count};
-  // The rows of a sparse list have no numbers in their keys: those before the range are passed over.
-  if (!list.body.sparse) {
-    rows.from = ListKey(list.body.head + first).view();
-    rows.skip = 0;
+  RowsOfSpace rows = ListRows(object);
+  rows.rows_max = count;
+  if (const ListBody list(object->rows->body); list.sparse) {
+    rows.skip = first;  // its rows have no numbers in their keys: those before the range are passed over
+  } else {
+    rows.from = ListKey(list.head + first).view();
   }
   c.StreamRows(
       {.rows = RowStream(std::move(rows)),
@@ -422,11 +414,11 @@ void LPos(CommandContext& c) {
               [&](std::string_view key, std::string_view value) { return search.Visit(key, value); });
     return ReplyPositions(c.reply, search, options.many);
   }
-  c.OffloadReply([list = StoredList(c.txn, object), search, forward = query.forward, many = options.many](
-                     const SnapshotView& view, ReplyWriter& reply) mutable {
-    Status status = list.ForEachRow(view, forward, [&](std::string_view key, std::string_view value) {
-      return search.Visit(key, value);
-    });
+  RowsOfSpace rows = ListRows(object);
+  rows.forward = query.forward;
+  c.OffloadReply([rows = std::move(rows), search, many = options.many](const SnapshotView& view,
+                                                                       ReplyWriter& reply) mutable {
+    Status status = SearchRows(view, rows, search);
     if (status.ok()) ReplyPositions(reply, search, many);
     return status;
   });

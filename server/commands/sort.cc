@@ -217,17 +217,13 @@ std::vector<std::string> Elements(Txn& txn, Object* object) {
 
 /// A long one that needs no other keys is read and sorted beside the other clients.
 void OffloadSort(CommandContext& c, const Object* object, SortQuery query) {
-  std::string from;
-  std::optional<std::string> to;
-  if (object->type == ObjectType::kList) {
-    const ListBody body(object->rows->body);
-    from = ListKey(body.head).view();
-    to = ListKey(body.tail).view();
-  }
-  c.OffloadReply([id = object->rows->id, type = object->type, from = std::move(from), to = std::move(to),
-                  query = std::move(query)](const SnapshotView& view, ReplyWriter& reply) -> Status {
+  RowsOfSpace rows = object->type == ObjectType::kList
+                         ? ListRows(object)
+                         : RowsOfSpace{.object_id = object->rows->id, .space = SpaceOf(object->type)};
+  c.OffloadReply([rows = std::move(rows), type = object->type, query = std::move(query)](
+                     const SnapshotView& view, ReplyWriter& reply) -> Status {
     std::vector<std::string> elements;
-    Status status = view.ForEachRow(id, SpaceOf(type), from, to, /*forward=*/true,
+    Status status = view.ForEachRow(rows.object_id, rows.space, rows.from, rows.to, rows.forward,
                                     [&](std::string_view key, std::string_view value) {
                                       elements.emplace_back(ElementOf(type, key, value));
                                       return true;

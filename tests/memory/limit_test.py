@@ -19,7 +19,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
-from benchmarks.memory_limit import MemoryLimit, read, write  # noqa: E402
+from benchmarks.memory_limit import MemoryLimit, write  # noqa: E402
 from lib import servers  # noqa: E402
 
 MIB = 1 << 20
@@ -53,18 +53,17 @@ class Test:
 
     @contextlib.contextmanager
     def phase(self, name):
-        path = f"/proc/{self.server.process.pid}"
-        write(f"{path}/clear_refs", "5")  # the peak starts anew
+        write(f"/proc/{self.server.process.pid}/clear_refs", "5")  # the peak starts anew
         yield
         time.sleep(0.2)
         if not self.server.alive():
             raise SystemExit(f"{name}: the server was killed ({self.server.process.returncode})")
-        peak = next(int(line.split()[1]) for line in read(f"{path}/status").splitlines() if line.startswith("VmHWM:"))
-        share = peak * 1024 / self.promised
+        peak = self.server.rss_bytes("VmHWM")
+        share = peak / self.promised
         self.failed += share > TOLERANCE
         if self.args.verbose:
             print({field: int(self.server.info(field)) // MIB for field in FIELDS_OF_INFO})
-        print(f"{name:32} {peak / 1024:5.0f} MiB, {share:.2f} of {self.promised / MIB:.0f}"
+        print(f"{name:32} {peak / MIB:5.0f} MiB, {share:.2f} of {self.promised / MIB:.0f}"
               f"{'  TOO MUCH' if share > TOLERANCE else ''}", flush=True)  # fmt: skip
 
     def run(self):

@@ -57,13 +57,6 @@ class Totals:
                 self.read_bytes = int(line.split()[1])
 
 
-def peak_rss_bytes(server):
-    for line in read(f"/proc/{server.process.pid}/status").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 class BigData:
     def __init__(self, args):
         self.args = args
@@ -155,7 +148,7 @@ class BigData:
             "read_kib": (after.read_bytes - before.read_bytes) / count / 1024,
             "cpu_us": (after.cpu_s - before.cpu_s) / count * 1e6,
             "faults_per_second": faults / seconds,
-            "peak_rss": peak_rss_bytes(self.server),
+            "peak_rss": self.server.rss_bytes("VmHWM"),
             "readers": readers,
             "of_disk": faults / seconds / self.limits[readers]["reads_per_second"] if readers in self.limits else None,
         }

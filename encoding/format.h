@@ -43,7 +43,7 @@
 ///   body   string, not spread:     the value
 ///          string, spread:         size in bytes u64
 ///          collection:             count varint | aux0 varint | aux1 varint (meaning: by type)
-///          collection, spread:     then [before varint | behind varint], there unless both are 0 (see lists)
+///          collection, spread:     then [before varint | behind varint], there unless both are 0 (by type)
 ///          collection, not spread: then the packed rows, those of the fields space:
 ///                                  rows varint, each: key size varint | key | value size varint | value
 ///                                  (scores rows of sorted sets follow from them)
@@ -82,6 +82,9 @@
 ///   0 and 0 tell nothing; a set that is not spread keeps them so. (golden, 7 members, scores from 100 to
 ///   799: 07 80 80 80 80 80 80 c0 ac c0 01 ff ff ff ff ff ff c1 bb 3f)
 ///
+///   before: so many rows of scores at most are left over below aux0 from removed members. They do not count,
+///   and are deleted by the thousand, as a range. behind: 0.
+///
 ///   A row of scores is the score, with which the value of a row of fields begins, and that row's key. So a
 ///   set that is not spread keeps no rows of scores.
 ///
@@ -97,7 +100,7 @@
 namespace thermocline::format {
 
 /// Raised by one with every change that an older program would misread. Checked when a directory is opened.
-inline constexpr uint32_t kFormatVersion = 2;
+inline constexpr uint32_t kFormatVersion = 3;
 
 enum class ObjectType : uint8_t {
   kString = 1,
@@ -141,8 +144,8 @@ struct CollectionBody {
   uint64_t count = 0;
   uint64_t aux0 = 0;
   uint64_t aux1 = 0;
-  uint64_t before = 0;  ///< of lists that are spread, as `behind`
-  uint64_t behind = 0;
+  uint64_t before = 0;  ///< of lists and sorted sets that are spread
+  uint64_t behind = 0;  ///< of lists that are spread
   friend bool operator==(const CollectionBody&, const CollectionBody&) = default;
 };
 

@@ -216,14 +216,6 @@ std::string ListKeyBetween(std::string_view left, std::string_view right) {
 
 // ---- Reading ----
 
-RowsOfSpace ListRows(const Object* object) {
-  const ListBody body(object->rows->body);
-  return {.object_id = object->rows->id,
-          .space = kRows,
-          .from = std::string(ListKey(body.head).view()),
-          .to = std::string(ListKey(body.tail).view())};
-}
-
 Txn::Cursor ListSeek(Txn& txn, Object* object, uint64_t position, bool forward) {
   const ListBody body = BodyOf(txn, object);
   KnowEnds(txn, object, body);

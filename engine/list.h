@@ -105,9 +105,6 @@ std::string ListKeyBetween(std::string_view left, std::string_view right);
 
 inline uint64_t ListLength(const Object* object) { return CollectionCount(object); }
 
-/// Where the rows of a spread list are on disk: between its ends, beyond which others may be left.
-RowsOfSpace ListRows(const Object* object);
-
 // -- Reading
 
 /// The element at a position, from where the caller goes on towards the tail or, with `forward` false, the

@@ -34,6 +34,7 @@ struct ObjectRows {
   uint64_t version = 0;             ///< never the same again once a command has written to the object
   uint64_t load_tag = 0;            ///< of the reads under way for these rows; 0: there were none yet
   uint32_t loads = 0;               ///< such reads; while there are any, dummies must stay
+  uint32_t leave_none = 0;          ///< of a sorted set: so many removals leave no rows (see its header)
   uint64_t forgot_at = 0;           ///< when rows that were known became unknown last, by Keyspace's versions
   size_t accounted_bytes = 0;       ///< what the hot tier's account holds for the rows
   uint64_t admission_number = 0;    ///< its place in the queue of Admission, if it is there

@@ -2,11 +2,27 @@
 
 #include <algorithm>
 
+#include "engine/list.h"
+#include "engine/sorted_set.h"
+
 namespace thermocline {
 
+RowsOfSpace RowsOf(const Object* object, RowSpace space) {
+  RowsOfSpace rows{.object_id = object->rows->id, .space = space};
+  if (object->type == ObjectType::kList) {
+    const ListBody list(object->rows->body);
+    rows.from = ListKey(list.head).view();
+    rows.to = ListKey(list.tail).view();
+  } else if (object->type == ObjectType::kSortedSet && space == RowSpace::kScores) {
+    if (LowerBound(object) > 0) AppendBig64(rows.from, LowerBound(object));
+    if (UpperBound(object) < ~uint64_t{0}) AppendBig64(rows.to.emplace(), UpperBound(object) + 1);
+  }
+  return rows;
+}
+
 RowSource::RowSource(const Object* object, RowSpace space)
-    : object_id_(object->rows->id), space_(space), count_(object->rows->body.count) {
-  if (object_id_ != 0) return;
+    : rows_(RowsOf(object, space)), count_(object->rows->body.count) {
+  if (rows_.object_id != 0) return;
   using Cursor = RowTree::Cursor;
   for (Cursor c = object->rows->tree(space).SeekForward({}); c.at() == Cursor::At::kRow; c.Next()) {
     packed_.emplace_back(c.key(), c.value());
@@ -14,8 +30,9 @@ RowSource::RowSource(const Object* object, RowSpace space)
 }
 
 Status RowSource::ForEach(const SnapshotView& view, std::string_view from, const RowVisitor& visit) const {
-  if (object_id_ != 0) {
-    return view.ForEachRow(object_id_, space_, from, std::nullopt, /*forward=*/true, visit);
+  if (rows_.object_id != 0) {
+    return view.ForEachRow(rows_.object_id, rows_.space, std::max(from, std::string_view(rows_.from)),
+                           rows_.to, /*forward=*/true, visit);
   }
   const auto before = [](const auto& row, std::string_view key) { return row.first < key; };
   for (auto row = std::lower_bound(packed_.begin(), packed_.end(), from, before); row != packed_.end();
@@ -44,9 +61,9 @@ Result<bool> RowSource::Has(const SnapshotView& view, std::string_view key) cons
     return false;
   };
   Status status;
-  if (object_id_ != 0) {
+  if (rows_.object_id != 0) {
     const std::string end = std::string(key) + '\0';
-    status = view.ForEachRow(object_id_, space_, key, end, /*forward=*/true, visit);
+    status = view.ForEachRow(rows_.object_id, rows_.space, key, end, /*forward=*/true, visit);
   } else {
     status = ForEach(view, key, visit);
   }

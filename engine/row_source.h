@@ -15,6 +15,21 @@ namespace thermocline {
 /// Called for a row; false: no more.
 using RowVisitor = std::function<bool(std::string_view key, std::string_view value)>;
 
+/// Where rows of one space of a spread collection lie.
+struct RowsOfSpace {
+  uint64_t object_id = 0;
+  RowSpace space = RowSpace::kFields;
+  std::string from;               ///< row key, inclusive
+  std::optional<std::string> to;  ///< exclusive; nullopt: to the end of the space
+  bool forward = true;            ///< in key order, or in reverse order
+  uint64_t skip = 0;              ///< so many of them are passed over first
+  uint64_t rows_max = ~uint64_t{0};
+};
+
+/// Where the rows of a collection are: not those that are left on disk beyond the ends of a list, or below
+/// the bounds of a sorted set.
+RowsOfSpace RowsOf(const Object* object, RowSpace space);
+
 /// The rows of one space of a collection as a reader thread gets at them: by object id when they are spread,
 /// from a copy of theirs when they are packed and so few. Made on the keyspace thread; belongs to the job,
 /// whose snapshot must be the one of that moment.
@@ -34,21 +49,9 @@ class RowSource {
   Result<bool> Has(const SnapshotView& view, std::string_view key) const;
 
  private:
-  uint64_t object_id_;  ///< 0: packed
-  RowSpace space_;
+  RowsOfSpace rows_;  ///< object_id 0: packed
   uint64_t count_;
   std::vector<std::pair<std::string, std::string>> packed_;
-};
-
-/// Where rows of one space of a spread collection lie.
-struct RowsOfSpace {
-  uint64_t object_id = 0;
-  RowSpace space = RowSpace::kFields;
-  std::string from;               ///< row key, inclusive
-  std::optional<std::string> to;  ///< exclusive; nullopt: to the end of the space
-  bool forward = true;            ///< in key order, or in reverse order
-  uint64_t skip = 0;              ///< so many of them are passed over first
-  uint64_t rows_max = ~uint64_t{0};
 };
 
 /// Reads rows in pieces, of which each is a read of its own: between them nothing is held but a key. All on

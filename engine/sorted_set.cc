@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/keyspace.h"
+#include "engine/row_source.h"
 
 namespace thermocline {
 
@@ -21,6 +22,8 @@ std::string_view ToView(const SortableBytes& bytes) { return {bytes.data(), byte
 
 /// Up to so many rows next to each other are removed one by one, as Txn::EraseRange would do after a search.
 constexpr size_t kEraseByKeyMax = 64;
+/// To delete fewer rows that are left than this one by one would have been better.
+constexpr uint64_t kLeftScoresMin = 64;
 
 /// Whether Redis would still keep the set in its compact form after a member more.
 bool StaysCompact(Txn& txn, uint64_t count, size_t member_bytes) {
@@ -53,35 +56,44 @@ void PrefetchScores(Txn& txn, Object* object, std::span<const std::string_view> 
 
 // ---- Bounds ----
 
-void KnowBounds(Txn& txn, Object* object) {
-  if (object->rows->scores.complete()) return;
-  const format::CollectionBody body = txn.body(object);
-  if (body.aux0 != 0) txn.KnowEmpty(object, RowSpace::kScores, {}, ToView(BytesOf(LowerBound(object))));
-  if (body.aux1 != 0) {
-    txn.KnowEmpty(object, RowSpace::kScores, ToView(BytesOf(UpperBound(object) + 1)), std::nullopt);
-  }
-}
-
 Txn::Cursor FirstMember(Txn& txn, Object* object) {
-  KnowBounds(txn, object);
   return txn.SeekForward(object, RowSpace::kScores, ToView(BytesOf(LowerBound(object))));
 }
 
 Txn::Cursor LastMember(Txn& txn, Object* object) {
-  KnowBounds(txn, object);
   return txn.SeekBackward(object, RowSpace::kScores, std::nullopt);
 }
 
 // ---- Changes ----
 
 SortedSetEdit::SortedSetEdit(Txn& txn, Object* object) : txn_(txn), object_(object), body_(txn.body(object)) {
-  KnowBounds(txn, object);
+  // So that what is first and what is last in RAM is known to be that, and what is left is never met.
+  if (object->at_rest || object->rows->scores.complete()) return;
+  const RowsOfSpace rows = RowsOf(object, RowSpace::kScores);
+  if (!rows.from.empty()) txn.KnowEmpty(object, RowSpace::kScores, {}, rows.from);
+  if (rows.to.has_value()) txn.KnowEmpty(object, RowSpace::kScores, *rows.to, std::nullopt);
 }
 
 /// A score has come. Bounds that are not known stay so.
 void SortedSetEdit::Widen(uint64_t sortable) {
   if (body_.aux0 != 0) body_.aux0 = std::min(body_.aux0, sortable);
   if (body_.aux1 != 0) body_.aux1 = std::min(body_.aux1, ~sortable);
+}
+
+/// Writes both rows of a member.
+void SortedSetEdit::PutScore(std::string_view member, const ScoreKey& key) {
+  const uint64_t sortable = SortableOf(key.view());
+  if (body_.before > 0 && sortable < body_.aux0) {
+    if (body_.before < kLeftScoresMin) object_->rows->leave_none = kLeftScoresMax;
+    EraseLeft();
+  }
+  txn_.Put(object_, RowSpace::kFields, member, key.view().substr(0, ScoreKey::kScoreBytes));
+  txn_.Put(object_, RowSpace::kScores, key.view(), {});
+}
+
+void SortedSetEdit::EraseLeft() {
+  txn_.EraseLeft(object_, RowSpace::kScores, {}, ToView(BytesOf(body_.aux0)), body_.before);
+  body_.before = 0;
 }
 
 /// A row has gone. When it was the first or the last, as far as that is known in RAM, the bounds follow.
@@ -91,18 +103,62 @@ void SortedSetEdit::Tighten(std::string_view erased_key) {
   const RowTree& tree = object_->rows->scores;
   RowTree::Cursor row = tree.SeekForward(erased_key);
   if (row.at() == At::kRow) {
-    const ScoredMember next = DecodeScoreKey(row.key());
     const uint64_t sortable = SortableOf(row.key());
     row.Previous();
-    if (row.at() != At::kEnd) return;
-    body_.aux0 = sortable;
-    // A queue's next member will leave soon. Its row in the fields space can be anywhere in memory: that wait
-    // is most of what taking a member out costs.
-    object_->rows->fields.Prefetch(next.member);
+    if (row.at() == At::kEnd) body_.aux0 = sortable;
   } else if (row.at() == At::kEnd) {
     row = tree.SeekBackward(erased_key);
     body_.aux1 = ~(row.at() == At::kRow ? SortableOf(row.key()) : SortableOf(erased_key));
   }
+}
+
+/// When the rows from `first_key` to `last_key` are the first ones, and the one after them is in RAM: its
+/// score.
+std::optional<uint64_t> SortedSetEdit::NextFirst(std::string_view first_key, std::string_view last_key) {
+  using At = RowTree::Cursor::At;
+  const RowTree& tree = object_->rows->scores;
+  RowTree::Cursor row = tree.SeekForward(last_key);
+  if (row.at() != At::kRow || row.key() != last_key) return std::nullopt;
+  row.Next();
+  if (row.at() != At::kRow) return std::nullopt;
+  const ScoredMember next = DecodeScoreKey(row.key());
+  const uint64_t sortable = SortableOf(row.key());
+  row = tree.SeekForward(first_key);
+  row.Previous();
+  if (row.at() != At::kEnd) return std::nullopt;
+  // A queue's next member will leave soon. Its row in the fields space can be anywhere in memory: that wait
+  // is most of what taking a member out costs.
+  object_->rows->fields.Prefetch(next.member);
+  return sortable;
+}
+
+/// Takes rows that lie next to each other out of the scores space; those of the fields space have gone.
+template <typename Key>
+void SortedSetEdit::EraseScores(std::span<const Key> keys) {
+  const std::string_view first = keys.front(), last = keys.back();
+  body_.count -= keys.size();
+  std::optional<uint64_t> bound;
+  if (object_->rows->id != 0) bound = NextFirst(first, last);  // a packed set needs no bounds
+  if (bound.has_value()) body_.aux0 = *bound;
+  size_t left = 0;
+  if (uint32_t& none = object_->rows->leave_none; none > 0) {
+    none -= static_cast<uint32_t>(std::min<uint64_t>(none, keys.size()));
+  } else if (bound.has_value() && body_.count >= kLeftScoresMax) {
+    left = keys.size();
+    while (left > 0 && SortableOf(keys[left - 1]) == *bound) --left;
+  }
+  if (left > 0) {
+    const std::string end(left < keys.size() ? std::string(keys[left]) : std::string(last) + '\0');
+    txn_.LeaveRange(object_, RowSpace::kScores, first, end, left);
+    body_.before += left;
+  }
+  const std::span<const Key> erased = keys.subspan(left);
+  if (erased.size() > kEraseByKeyMax) {
+    txn_.EraseRange(object_, RowSpace::kScores, erased.front(), std::string(last) + '\0', erased.size());
+  } else {
+    for (const Key& key : erased) txn_.Erase(object_, RowSpace::kScores, key);
+  }
+  if (!bound.has_value()) Tighten(last);
 }
 
 void SortedSetEdit::AddNew(std::string_view member, double score) {
@@ -111,8 +167,7 @@ void SortedSetEdit::AddNew(std::string_view member, double score) {
     txn_.SetEncoding(object_, Encoding::kRaw);
   }
   const ScoreKey key(score, member);
-  txn_.Put(object_, RowSpace::kFields, member, key.view().substr(0, ScoreKey::kScoreBytes));
-  txn_.Put(object_, RowSpace::kScores, key.view(), {});
+  PutScore(member, key);
   Widen(SortableOf(key.view()));
 }
 
@@ -134,8 +189,7 @@ AddOutcome SortedSetEdit::Add(std::string_view member, const AddOptions& options
   const ScoreKey old_key(*old, member);
   const ScoreKey key(wanted, member);
   txn_.Erase(object_, RowSpace::kScores, old_key.view());
-  txn_.Put(object_, RowSpace::kFields, member, key.view().substr(0, ScoreKey::kScoreBytes));
-  txn_.Put(object_, RowSpace::kScores, key.view(), {});
+  PutScore(member, key);
   Tighten(old_key.view());  // sees the new row, so that it may only be too wide for what comes
   Widen(SortableOf(key.view()));
   return AddOutcome::kUpdated;
@@ -146,24 +200,15 @@ bool SortedSetEdit::Remove(std::string_view member) {
   if (!score.has_value()) return false;
   const ScoreKey key(*score, member);
   txn_.Erase(object_, RowSpace::kFields, member);
-  txn_.Erase(object_, RowSpace::kScores, key.view());
-  Tighten(key.view());
-  --body_.count;
+  const std::string_view keys[] = {key.view()};
+  EraseScores<std::string_view>(keys);
   return true;
 }
 
 void SortedSetEdit::RemoveRun(std::span<const std::string> keys) {
   if (keys.empty()) return;
-  for (const std::string& key : keys) {
-    txn_.Erase(object_, RowSpace::kFields, DecodeScoreKey(key).member);
-    if (keys.size() <= kEraseByKeyMax) txn_.Erase(object_, RowSpace::kScores, key);
-  }
-  if (keys.size() > kEraseByKeyMax) {
-    const std::string end = keys.back() + '\0';
-    txn_.EraseRange(object_, RowSpace::kScores, keys.front(), end, keys.size());
-  }
-  Tighten(keys.back());
-  body_.count -= keys.size();
+  for (const std::string& key : keys) txn_.Erase(object_, RowSpace::kFields, DecodeScoreKey(key).member);
+  EraseScores(keys);
 }
 
 void SortedSetEdit::RemoveMany(std::string_view from, std::string_view to, uint64_t count) {
@@ -179,6 +224,7 @@ bool SortedSetEdit::Finish() {
     return false;
   }
   if (object_->rows->id == 0) body_.aux0 = body_.aux1 = 0;
+  if (body_.before > 0 && (body_.before > kLeftScoresMax || body_.count < kLeftScoresMax)) EraseLeft();
   if (!(body_ == txn_.body(object_))) txn_.SetBody(object_, body_);
   return true;
 }

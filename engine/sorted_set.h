@@ -22,6 +22,11 @@
 /// scores that are present (LowerBound, UpperBound), and no walk begins outside them. They are always true,
 /// and tight as long as members leave from the ends; they cost nothing, as the count is written anyway.
 ///
+/// Nor does a large set write a tombstone into scores for each member that leaves from its low end: the row
+/// is *left* there, below the lower bound, and the body says how many are. They are deleted by the thousand,
+/// as a range, or before a score below the bound comes. A set where that happens too soon, since what comes
+/// is often to leave next, goes on without leaving rows for a while, so that such ranges are few.
+///
 /// Keyspace thread only. Everything here may unwind, before its first write. A score is any double but NaN;
 /// -0.0 is kept as 0.0. The key events are the caller's to tell, but where it is said.
 /// Source: redis.io/commands/?group=sorted-set.
@@ -37,6 +42,9 @@ struct OwnedMember {
   double score;
   std::string member;
 };
+
+/// So many rows at most are left below the lower bound, and only while the set has as many members or more.
+inline constexpr uint64_t kLeftScoresMax = 1024;
 
 /// The key of a row in the scores space; no allocation for usual members.
 class ScoreKey {
@@ -86,8 +94,6 @@ void PrefetchScores(Txn& txn, Object* object, std::span<const std::string_view> 
 inline uint64_t LowerBound(const Object* object) { return object->rows->body.aux0; }
 /// No row has a larger score.
 inline uint64_t UpperBound(const Object* object) { return ~object->rows->body.aux1; }
-/// Tells a partial tree what the bounds say, so that nobody reads beyond them.
-void KnowBounds(Txn& txn, Object* object);
 /// The first and the last row of the order.
 Txn::Cursor FirstMember(Txn& txn, Object* object);
 Txn::Cursor LastMember(Txn& txn, Object* object);
@@ -137,8 +143,13 @@ class SortedSetEdit {
   bool Finish();
 
  private:
+  void PutScore(std::string_view member, const ScoreKey& key);
   void Widen(uint64_t sortable);
   void Tighten(std::string_view erased_key);
+  std::optional<uint64_t> NextFirst(std::string_view first_key, std::string_view last_key);
+  template <typename Key>
+  void EraseScores(std::span<const Key> keys);
+  void EraseLeft();
   Txn& txn_;
   Object* object_;
   format::CollectionBody body_;

@@ -61,12 +61,13 @@ class SnapshotReader final : public SourceReader {
  public:
   explicit SnapshotReader(const SnapshotView& view) : view_(view) {}
   Status ForEach(const AlgebraSource& source, const VisitMember& visit) override {
-    for (const OwnedMember& row : source.rows) {
+    for (const OwnedMember& row : source.packed) {
       if (!visit({row.score, row.member})) return {};
     }
-    if (source.id == 0) return {};
+    const RowsOfSpace& rows = source.spread;
+    if (rows.object_id == 0) return {};
     return view_.ForEachRow(
-        source.id, SpaceOf(source.type), {}, std::nullopt, /*forward=*/true,
+        rows.object_id, rows.space, rows.from, rows.to, rows.forward,
         [&](std::string_view key, std::string_view) { return visit(MemberOf(source.type, key)); });
   }
   bool finds() const override { return false; }
@@ -252,16 +253,16 @@ AlgebraSource MakeSource(Object* object, double weight) {
   source.type = object->type;
   source.count = object->rows->body.count;
   source.version = object->rows->version;
-  source.id = object->rows->id;
+  source.spread = RowsOf(object, SpaceOf(object->type));
   return source;
 }
 
 void CopyPacked(Txn& txn, AlgebraSource* source) {
-  if (source->object == nullptr || source->id != 0) return;
+  if (source->object == nullptr || source->spread.object_id != 0) return;
   ObjectReader(txn)
       .ForEach(*source,
                [&](const ScoredMember& row) {
-                 source->rows.push_back({row.score, std::string(row.member)});
+                 source->packed.push_back({row.score, std::string(row.member)});
                  return true;
                })
       .Ignore();  // a packed object is all in RAM

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "encoding/status.h"
+#include "engine/row_source.h"
 #include "engine/snapshot.h"
 #include "engine/sorted_set.h"
 
@@ -21,9 +22,9 @@ struct AlgebraSource {
   ObjectType type = ObjectType::kSortedSet;
   double weight = 1;
   uint64_t count = 0;
-  uint64_t version = 0;           ///< of the object, to see later whether it is as it was
-  uint64_t id = 0;                ///< where a reader thread finds the rows; 0: in `rows`
-  std::vector<OwnedMember> rows;  ///< of a packed object, when it was asked for
+  uint64_t version = 0;             ///< of the object, to see later whether it is as it was
+  RowsOfSpace spread;               ///< where a reader thread finds the rows; id 0: in `packed`
+  std::vector<OwnedMember> packed;  ///< when it was asked for
 };
 /// `object`: nullptr, or a live sorted set or set. Never unwinds.
 AlgebraSource MakeSource(Object* object, double weight);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/keyspace.h"
+#include "engine/row_source.h"
 
 namespace thermocline {
 
@@ -21,9 +22,6 @@ std::string SortableKey(uint64_t sortable) {
   AppendBig64(key, sortable);
   return key;
 }
-
-/// Below the smallest score and above the largest.
-constexpr uint64_t kSortableEnd = ~uint64_t{0};
 
 bool AtLeast(std::string_view member, const LexBound& min) {
   switch (min.kind) {
@@ -111,14 +109,14 @@ RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse, uin
 }
 
 RowRun WithinBounds(const Object* object, RowRun run) {
-  run.from = std::max(run.from, SortableKey(LowerBound(object)));
-  const uint64_t upper = UpperBound(object);
-  run.to = std::min(run.to, SortableKey(upper == kSortableEnd ? upper : upper + 1));
+  const RowsOfSpace rows = RowsOf(object, RowSpace::kScores);
+  run.from = std::max(run.from, rows.from);
+  if (rows.to.has_value()) run.to = std::min(run.to, *rows.to);
+  if (run.empty()) run.to = run.from;
   return run;
 }
 
 Txn::Cursor SeekRun(Txn& txn, Object* object, const RowRun& run, bool reverse) {
-  KnowBounds(txn, object);
   if (!reverse) {
     const std::string lower = SortableKey(LowerBound(object));
     return txn.SeekForward(object, RowSpace::kScores, std::max(run.from, lower));
@@ -166,7 +164,6 @@ bool NearAnEnd(const Object* object, uint64_t rank) {
 
 Txn::Cursor MemberAt(Txn& txn, Object* object, uint64_t rank) {
   const uint64_t count = txn.body(object).count;
-  KnowBounds(txn, object);
   if (rank == 0) return FirstMember(txn, object);
   if (rank == count - 1) return LastMember(txn, object);
   if (object->rows->scores.complete() || !NearAnEnd(object, rank)) {
@@ -183,7 +180,6 @@ Txn::Cursor MemberAt(Txn& txn, Object* object, uint64_t rank) {
 }
 
 uint64_t RankOf(Txn& txn, Object* object, const ScoredMember& member) {
-  KnowBounds(txn, object);
   return txn.RankOfRow(object, RowSpace::kScores, ScoreKey(member.score, member.member).view());
 }
 

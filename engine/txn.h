@@ -175,9 +175,11 @@ class Txn {
   /// most, if that is known; few are removed one by one, which is cheaper for later reads than a range.
   void EraseRange(Object* object, RowSpace space, std::string_view from, std::optional<std::string_view> to,
                   uint64_t count);
-  /// As EraseRange of `count` rows of a spread list, but they stay on disk for now. Its body says that they
-  /// do not count: nothing reads beyond its ends.
+  /// As EraseRange of `count` rows of a spread object, but they stay on disk for now. Its body says that they
+  /// do not count: nothing is read but what RowsOf tells.
   void LeaveRange(Object* object, RowSpace space, std::string_view from, std::string_view to, uint64_t count);
+  /// Deletes on disk what was left there from `from` to `to`, about `count` rows; none there count.
+  void EraseLeft(Object* object, RowSpace space, std::string_view from, std::string_view to, uint64_t count);
   /// Tells that rows of the fields space, though they are there, do not count any more: those whose value and
   /// key, put together, are no row of the scores space (a sorted set's members without their order). They are
   /// purged in the background, and until then who reads fields must look into scores: rows->lingering. So a
@@ -285,7 +287,9 @@ class Txn {
 
   void PutRow(uint64_t id, RowSpace space, std::string_view row_key, std::string_view value);
   bool LoadRow(Object* object, RowSpace space, std::string_view row_key);
-  bool StayWithinList(Object* object, RowSpace space, std::string* from, std::optional<std::string>* to);
+  bool StayWithinRows(Object* object, RowSpace space, std::string* from, std::optional<std::string>* to);
+  void DeleteRange(uint64_t id, RowSpace space, std::string_view from, std::optional<std::string_view> to,
+                   uint64_t count);
   void LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to, bool forward,
                size_t rows);
 

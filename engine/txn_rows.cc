@@ -4,9 +4,9 @@
 #include <cstring>
 
 #include "engine/keyspace.h"
-#include "engine/list.h"
 #include "engine/load.h"
 #include "engine/packed_rows.h"
+#include "engine/row_source.h"
 #include "engine/txn.h"
 
 namespace thermocline {
@@ -223,7 +223,6 @@ void Txn::EraseRange(Object* object, RowSpace space, std::string_view from,
     TouchHead(object);
   } else {
     Touch(object);
-    rocksdb::ColumnFamilyHandle* handle = keyspace_.store_->handle(FamilyOf(space));
     std::vector<std::string> keys;
     if (count <= kEraseByKeyMax) {
       for (Cursor c = SeekForward(object, space, from); c.valid() && (!to || c.key() < *to); c.Next())
@@ -233,17 +232,22 @@ void Txn::EraseRange(Object* object, RowSpace space, std::string_view from,
       for (const std::string& key : keys) Erase(object, space, key);
       return;
     }
-    std::string begin, end;
-    format::AppendRowKey(begin, object->rows->id, from);
-    if (to) {
-      format::AppendRowKey(end, object->rows->id, *to);
-    } else {
-      AppendBig64(end, object->rows->id + 1);
-    }
-    batch().DeleteRange(handle, begin, end).PermitUncheckedError();
-    keyspace_.store_->NoteRangeDeletion(FamilyOf(space), count);
+    DeleteRange(object->rows->id, space, from, to, count);
   }
   tree.EraseRange(from, to);
+}
+
+void Txn::DeleteRange(uint64_t id, RowSpace space, std::string_view from, std::optional<std::string_view> to,
+                      uint64_t count) {
+  std::string begin, end;
+  format::AppendRowKey(begin, id, from);
+  if (to) {
+    format::AppendRowKey(end, id, *to);
+  } else {
+    AppendBig64(end, id + 1);
+  }
+  batch().DeleteRange(keyspace_.store_->handle(FamilyOf(space)), begin, end).PermitUncheckedError();
+  keyspace_.store_->NoteRangeDeletion(FamilyOf(space), count);
 }
 
 void Txn::LeaveRange(Object* object, RowSpace space, std::string_view from, std::string_view to,
@@ -255,6 +259,13 @@ void Txn::LeaveRange(Object* object, RowSpace space, std::string_view from, std:
   } else {
     tree.EraseRange(from, to);
   }
+}
+
+void Txn::EraseLeft(Object* object, RowSpace space, std::string_view from, std::string_view to,
+                    uint64_t count) {
+  TouchHead(object);
+  KnowEmpty(object, space, from, to);  // the deletion is not to be seen on disk before the commit
+  DeleteRange(object->rows->id, space, from, to, count);
 }
 
 void Txn::Linger(Object* object) {
@@ -295,18 +306,18 @@ void Txn::KnowEmpty(Object* object, RowSpace space, std::string_view from,
   if (!tree.complete()) tree.MarkRangeKnown(from, to);
 }
 
-/// Narrows a range to what lies between the ends of a list: rows that are left beyond them are never read.
-/// False: nothing of it does.
-bool Txn::StayWithinList(Object* object, RowSpace space, std::string* from, std::optional<std::string>* to) {
-  const ListBody list(body(object));
-  const ListKey head(list.head), tail(list.tail);
-  if (*from < head.view()) {
-    KnowEmpty(object, space, *from, head.view());
-    *from = head.view();
+/// Narrows a range to where the object has rows: those that are left beyond are never read. False: nothing of
+/// it is there.
+bool Txn::StayWithinRows(Object* object, RowSpace space, std::string* from, std::optional<std::string>* to) {
+  const RowsOfSpace rows = RowsOf(object, space);
+  if (*from < rows.from) {
+    KnowEmpty(object, space, *from, rows.from);
+    *from = rows.from;
   }
-  if (!to->has_value() || **to > tail.view()) {
-    KnowEmpty(object, space, std::max(std::string_view(*from), tail.view()), *to);
-    *to = tail.view();
+  if (!rows.to.has_value()) return !to->has_value() || *from < **to;
+  if (!to->has_value() || **to > *rows.to) {
+    KnowEmpty(object, space, std::max(*from, *rows.to), *to);
+    *to = *rows.to;
   }
   return *from < **to;
 }
@@ -314,7 +325,7 @@ bool Txn::StayWithinList(Object* object, RowSpace space, std::string* from, std:
 /// Loads rows from where a cursor met the unknown, from the caches or by unwinding.
 void Txn::LoadGap(Object* object, RowSpace space, std::string from, std::optional<std::string> to,
                   bool forward, size_t rows) {
-  if (object->type == ObjectType::kList && !StayWithinList(object, space, &from, &to)) return;
+  if (!StayWithinRows(object, space, &from, &to)) return;
   Keyspace& k = keyspace_;
   auto load = std::make_unique<Load>();
   load->kind = Load::Kind::kRange;

@@ -137,7 +137,7 @@ const Search* SearchList(CommandContext& c, Object* object, bool forward, Search
     return &search;
   }
   auto next = std::make_shared<PreparedSearch<Search>>(std::move(search), object->rows->version, round);
-  RowsOfSpace rows = ListRows(object);
+  RowsOfSpace rows = RowsOf(object, RowSpace::kFields);
   rows.forward = forward;
   c.Prepare(object, next, [next, rows = std::move(rows)](const SnapshotView& view) {
     next->status = SearchRows(view, rows, next->search);
@@ -336,7 +336,7 @@ void LRange(CommandContext& c) {
     return c.reply.ArrayHeader(0);
   const uint64_t count = last - first + 1;
   if (!c.ShouldOffload(count)) return ReplyRange(c, object, first, count);
-  RowsOfSpace rows = ListRows(object);
+  RowsOfSpace rows = RowsOf(object, RowSpace::kFields);
   rows.rows_max = count;
   if (const ListBody list(object->rows->body); list.sparse) {
     rows.skip = first;  // its rows have no numbers in their keys: those before the range are passed over
@@ -414,7 +414,7 @@ void LPos(CommandContext& c) {
               [&](std::string_view key, std::string_view value) { return search.Visit(key, value); });
     return ReplyPositions(c.reply, search, options.many);
   }
-  RowsOfSpace rows = ListRows(object);
+  RowsOfSpace rows = RowsOf(object, RowSpace::kFields);
   rows.forward = query.forward;
   c.OffloadReply([rows = std::move(rows), search, many = options.many](const SnapshotView& view,
                                                                        ReplyWriter& reply) mutable {

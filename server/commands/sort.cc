@@ -217,11 +217,8 @@ std::vector<std::string> Elements(Txn& txn, Object* object) {
 
 /// A long one that needs no other keys is read and sorted beside the other clients.
 void OffloadSort(CommandContext& c, const Object* object, SortQuery query) {
-  RowsOfSpace rows = object->type == ObjectType::kList
-                         ? ListRows(object)
-                         : RowsOfSpace{.object_id = object->rows->id, .space = SpaceOf(object->type)};
-  c.OffloadReply([rows = std::move(rows), type = object->type, query = std::move(query)](
-                     const SnapshotView& view, ReplyWriter& reply) -> Status {
+  c.OffloadReply([rows = RowsOf(object, SpaceOf(object->type)), type = object->type,
+                  query = std::move(query)](const SnapshotView& view, ReplyWriter& reply) -> Status {
     std::vector<std::string> elements;
     Status status = view.ForEachRow(rows.object_id, rows.space, rows.from, rows.to, rows.forward,
                                     [&](std::string_view key, std::string_view value) {

@@ -142,18 +142,6 @@ void StreamMembers(CommandContext& c, RowsOfSpace rows, bool with_scores, std::o
                   std::string_view) { MemberWriter(reply, with_scores).Member(DecodeScoreKey(key)); }});
 }
 
-RowsOfSpace RowsOf(const Object* object, RowRun run, bool reverse) {
-  if (run.empty()) run.to = run.from;
-  return {.object_id = object->rows->id,
-          .space = RowSpace::kScores,
-          .from = std::move(run.from),
-          .to = std::move(run.to),
-          .forward = !reverse};
-}
-
-/// All rows of the set.
-RowRun WholeRun(const Object* object) { return WithinBounds(object, {{}, std::string(9, '\xff')}); }
-
 // ---- Replies ----
 
 void ReplyRanks(CommandContext& c, Object* object, const RangeQuery& query) {
@@ -161,7 +149,8 @@ void ReplyRanks(CommandContext& c, Object* object, const RangeQuery& query) {
   const bool cheap = RanksAtHand(c.txn, object) || NearAnEnd(object, ranks.first);
   if (object->rows->id != 0 &&
       (c.ShouldOffload(ranks.count) || (!cheap && c.ShouldOffload(object->rows->body.count)))) {
-    RowsOfSpace rows = RowsOf(object, WholeRun(object), query.reverse);
+    RowsOfSpace rows = RowsOf(object, RowSpace::kScores);
+    rows.forward = !query.reverse;
     rows.skip = ranks.first;
     rows.rows_max = ranks.count;
     if (object->rows->scores.complete() && rows.skip > 0) {
@@ -195,7 +184,12 @@ void ReplyRun(CommandContext& c, Object* object, const RangeQuery& query) {
   const RowRun run = RunOf(c, object, query, &skip);
   const uint64_t limit = query.limit < 0 ? kNoLimit : static_cast<uint64_t>(query.limit);
   const auto offload = [&](std::optional<uint64_t> count) {
-    RowsOfSpace rows = RowsOf(object, WithinBounds(object, run), query.reverse);
+    RowRun inside = WithinBounds(object, run);
+    RowsOfSpace rows{.object_id = object->rows->id,
+                     .space = RowSpace::kScores,
+                     .from = std::move(inside.from),
+                     .to = std::move(inside.to),
+                     .forward = !query.reverse};
     rows.skip = skip;
     rows.rows_max = limit;
     StreamMembers(c, std::move(rows), query.with_scores, count);

@@ -24,7 +24,7 @@ std::string Hex(std::string_view text) {
 // ----------------------------------------------------------------
 
 TEST(FormatTest, FrozenNumbers) {
-  EXPECT_EQ(kFormatVersion, 2u);
+  EXPECT_EQ(kFormatVersion, 3u);
   EXPECT_EQ(static_cast<int>(ObjectType::kString), 1);
   EXPECT_EQ(static_cast<int>(ObjectType::kList), 2);
   EXPECT_EQ(static_cast<int>(ObjectType::kSet), 3);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "engine/collection_fixture.h"
+#include "engine/keys.h"
 #include "engine/sorted_set_algebra.h"
 #include "engine/sorted_set_range.h"
 
@@ -36,7 +37,11 @@ Object* ZSet(Txn& txn, std::string_view key) {
   return object;
 }
 void Add(Txn& txn, std::string_view key, const Members& members) {
-  SortedSetEdit edit(txn, ZSet(txn, key));
+  Object* object = ZSet(txn, key);
+  std::vector<std::string_view> names;
+  for (const auto& [score, member] : members) names.push_back(member);
+  PrefetchScores(txn, object, names);
+  SortedSetEdit edit(txn, object);
   for (const auto& [score, member] : members) {
     double now = score;
     edit.Add(member, {}, &now);
@@ -336,8 +341,18 @@ class SortedSetModelTest : public ModelFixture<Scores> {
       fields.emplace(member, score_bytes);
       if (object.head.object_id != 0) scores.emplace(score_bytes + member, "");
     }
-    ASSERT_EQ(object.fields, fields);
-    ASSERT_EQ(object.scores, scores);
+    RowMap members;
+    for (const auto& [member, score] : object.fields) {
+      if (!object.head.lingering || object.scores.contains(score + member)) members.emplace(member, score);
+    }
+    ASSERT_EQ(members, fields);
+    // Beside rows that are left below the bound.
+    ASSERT_LE(object.body.before, model.size() < kLeftScoresMax ? 0 : kLeftScoresMax);
+    std::string bound;
+    AppendBig64(bound, object.body.aux0);
+    const auto first = object.scores.lower_bound(bound);
+    ASSERT_LE(static_cast<uint64_t>(std::distance(object.scores.begin(), first)), object.body.before);
+    ASSERT_EQ(RowMap(first, object.scores.end()), scores);
   }
 };
 
@@ -345,6 +360,122 @@ TEST_P(SortedSetModelTest, RandomOperationsEqualTheModel) {
   RandomOperationsEqualTheModel({.sizes = {600, 60, 8}});
 }
 INSTANTIATE_TEST_SUITE_P(Settings, SortedSetModelTest, DisturbSettings(),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+/// A set that is a queue: members leave from the low end and come at the high one, most times.
+class QueueModelTest : public SortedSetModelTest {
+ protected:
+  static constexpr const char* kKey = "queue";
+  struct Seen {
+    bool left = false, erased_since = false;
+  } seen_;
+
+  void SetUp() override {
+    SortedSetModelTest::SetUp();
+    keys_ = 1;
+    key_prefix_ = kKey;
+  }
+  std::string Name() { return FieldName(Below(40'000), "job"); }
+
+  /// Scores of whole numbers, so that some are the same.
+  void AddRun(double from, uint64_t count) {
+    Scores& model = model_[RandomKey()];
+    Members members;
+    for (uint64_t i = 0; i < count; ++i) {
+      members.emplace_back(std::floor(from + static_cast<double>(Below(1 + count / 2))), Name());
+      model[members.back().second] = members.back().first;
+    }
+    Run([&](Txn& txn) { Add(txn, RandomKey(), members); });
+  }
+
+  void Write() override {
+    Scores& model = model_[RandomKey()];
+    const Members all = Ordered(model);
+    if (all.size() < 500) return AddRun(1000, 4000);
+    const uint64_t what = Below(100);
+    const auto pop = [&](bool highest, uint64_t count) {
+      Members expected = all;
+      if (highest) std::reverse(expected.begin(), expected.end());
+      expected.resize(count);
+      const Members popped = Run([&](Txn& txn) {
+        Members members;
+        PopMembers(txn, txn.Find(RandomKey()), highest, count,
+                   [&](const ScoredMember& member) { members.emplace_back(member.score, member.member); });
+        return members;
+      });
+      ASSERT_EQ(popped, expected);
+      Forget(RandomKey(), expected);
+    };
+    if (what < 45) {
+      ASSERT_NO_FATAL_FAILURE(pop(false, 1 + Below(what < 30 ? 3 : 300)));
+    } else if (what < 75) {
+      AddRun(all.back().first - 50, 1 + Below(160));
+    } else if (what < 78) {
+      AddRun(all.front().first - 30, 1 + Below(9));  // to leave next
+    } else if (what < 88) {                          // the first, one of the first, or any: moved or removed
+      const auto& [score, member] = all[Below(3) == 0 ? 0 : Below(3) == 0 ? Below(20) : Below(all.size())];
+      if (Below(2) == 0) {
+        Run([&](Txn& txn) { Add(txn, RandomKey(), {{score + 100, member}}); });
+        model[member] = score + 100;
+      } else {
+        Run([&](Txn& txn) {
+          SortedSetEdit edit(txn, txn.Find(RandomKey()));
+          ASSERT_TRUE(edit.Remove(member));
+          edit.Finish();
+        });
+        model.erase(member);
+      }
+    } else if (what < 96) {
+      const double below = all[Below(Below(8) == 0 ? all.size() - 1 : 100)].first;
+      const Members gone(all.begin(), std::find_if(all.begin(), all.end(),
+                                                   [&](const auto& row) { return row.first >= below; }));
+      const uint64_t removed = Run([&](Txn& txn) {
+        return RemoveRun(txn, txn.Find(RandomKey()), ScoreRun({-kInf, below, false, true}));
+      });
+      ASSERT_EQ(removed, gone.size());
+      Forget(RandomKey(), gone);
+    } else {
+      ASSERT_NO_FATAL_FAILURE(pop(true, 1 + Below(20)));
+    }
+    const uint64_t before = Run([&](Txn& txn) { return txn.body(txn.Find(RandomKey())).before; });
+    seen_.left |= before > 0;
+    seen_.erased_since |= seen_.left && before == 0;
+  }
+
+  void Observe() override {
+    const Members all = Ordered(Model(RandomKey()));
+    if (all.empty()) return;
+    Commit();
+    // As a reader thread sees it.
+    SetAlgebra algebra;
+    algebra.sources.push_back(Run([&](Txn& txn) { return MakeSource(txn.Find(RandomKey()), 1); }));
+    uint64_t rows = 0;
+    Command command;
+    EXPECT_TRUE(keyspace->Offload(command, 0, [&](const SnapshotView& view) {
+      auto members = Combine(view, algebra);
+      if (members.ok()) rows = members->size();
+    }));
+    AwaitReady({&command});
+    EXPECT_EQ(rows, all.size());
+    Run([&](Txn& txn) { CopyObject(txn, txn.Find(RandomKey()), txn.ForWrite("copy")); });
+    EXPECT_EQ(Run([&](Txn& txn) { return All(txn, "copy"); }), all);
+    Run([&](Txn& txn) { txn.Remove(txn.Find("copy")); });
+  }
+};
+
+TEST_P(QueueModelTest, RandomOperationsEqualTheModel) {
+  random_.seed(TestSeed(1));
+  ASSERT_NO_FATAL_FAILURE(RunTurns(130));
+  for (const bool reopened : {false, true}) {
+    if (reopened) Reopen();
+    ASSERT_NO_FATAL_FAILURE(CheckAll());
+    Purge();
+    ASSERT_NO_FATAL_FAILURE(CheckDisk());
+  }
+  EXPECT_TRUE(seen_.left);
+  EXPECT_TRUE(seen_.erased_since);
+}
+INSTANTIATE_TEST_SUITE_P(Settings, QueueModelTest, DisturbSettings(),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // ---- Single matters ----
@@ -465,14 +596,63 @@ TEST_F(SortedSetTest, AColdQueueDoesNotReadItsTombstones) {
   });
   EXPECT_EQ(next.front().first, kJobs - 500);
   EXPECT_LE(waits, 3);
-  Run([](Txn& txn) {
+  Run([this](Txn& txn) {
     Object* object = txn.Find("q");
     // What is below the bound is known without a look.
-    EXPECT_EQ(object->rows->scores.SeekBackward(ScoreKey(kJobs - 500.5, "").view()).at(),
-              RowTree::Cursor::At::kEnd);
+    EXPECT_FALSE(txn.SeekBackward(object, RowSpace::kScores, ScoreKey(kJobs - 500.5, "").view()).valid());
+    EXPECT_LE(waits, 3);
     PopMembers(txn, object, false, 1, [](const ScoredMember&) {});
     EXPECT_EQ(LowerBound(object), format::SortableScore(kJobs - 499));
   });
+}
+
+TEST_F(SortedSetTest, PoppedRowsAreLeftAndDeletedByTheThousand) {
+  Fill("z", Numbered(5000));
+  const auto pop = [&](uint64_t count) {
+    Run([&](Txn& txn) { PopMembers(txn, txn.Find("z"), false, count, [](const ScoredMember&) {}); });
+    Commit();
+  };
+  const auto rows = [&] { return RowsOf(Family::kScores).size(); };
+  for (uint64_t i = 1; i <= kLeftScoresMax; ++i) pop(1);
+  EXPECT_EQ(Body("z").before, kLeftScoresMax);
+  EXPECT_EQ(rows(), 5000u);
+  EXPECT_EQ(RowsOf(Family::kFields).size(), 5000 - kLeftScoresMax);
+  Reopen();
+  pop(1);
+  EXPECT_EQ(Body("z").before, 0u);
+  EXPECT_EQ(rows(), 5000 - kLeftScoresMax - 1);
+  // A score below the bound deletes them first. That was too soon, so that the next ones are erased.
+  pop(5);
+  EXPECT_EQ(Body("z").before, 5u);
+  Fill("z", {{3, "soon"}});
+  EXPECT_EQ(Body("z").before, 0u);
+  EXPECT_EQ(rows(), 5000 - kLeftScoresMax - 5);
+  pop(kLeftScoresMax);
+  EXPECT_EQ(Body("z").before, 0u);
+  pop(10);
+  EXPECT_EQ(Body("z").before, 10u);
+  // Of members with the score of the next one the rows go.
+  for (int i = 0; i < 20; ++i) Fill("z", {{3000, "same" + std::to_string(i)}});
+  Run([&](Txn& txn) { RemoveRun(txn, txn.Find("z"), ScoreRun({-kInf, 2997})); });
+  const uint64_t before = Body("z").before;
+  EXPECT_EQ(Run([](Txn& txn) { return All(txn, "z").size(); }), Body("z").count);  // brings them into RAM
+  pop(10);  // 2998, 2999, 3000 eight times
+  EXPECT_EQ(Body("z").before, before + 2);
+  EXPECT_EQ(Body("z").aux0, format::SortableScore(3000));
+  // A short set leaves nothing.
+  pop(Body("z").count - kLeftScoresMax - 5);
+  pop(5);
+  EXPECT_EQ(Body("z").before, 5u);
+  pop(1);
+  EXPECT_EQ(Body("z").before, 0u);
+  EXPECT_EQ(rows(), kLeftScoresMax - 1);
+  // They go with the set.
+  Fill("z", Numbered(5000));
+  pop(7);
+  Run([&](Txn& txn) { txn.Remove(txn.Find("z")); });
+  Commit();
+  Purge();
+  EXPECT_EQ(rows(), 0u);
 }
 
 TEST_F(SortedSetTest, AColdTopTenReadsFewRows) {

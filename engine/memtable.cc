@@ -184,7 +184,13 @@ Slot Find(const Node& node, uint32_t first, const Key& key) {
   const uint64_t head = HeadOf(key, prefix);
   uint32_t index = HeadIndex(node, first, count, head);
   if (index >= count || Load(node.heads[index]) != head) return {index, false};
-  // Equal heads: versions of one key, or keys that differ only farther on.
+  // Equal heads: versions of one key, or keys that differ only farther on. Most often the newest version is
+  // wanted, or a newer one comes: then the first entry tells, and it has been fetched.
+  const char* first_entry = Load(node.entries[index]);
+  if (first_entry == nullptr) return {index, false};  // an insert is under way: the reader will look again
+  const int first_order = Compare(KeyOf(first_entry), key, prefix);
+  if (first_order >= 0) return {index, first_order == 0};
+  ++index;
   uint32_t end = head == ~uint64_t{0} ? count : HeadIndex(node, index, count, head + 1);
   while (index < end) {
     const uint32_t middle = index + (end - index) / 2;
@@ -203,7 +209,7 @@ Slot Find(const Node& node, uint32_t first, const Key& key) {
 
 class TreeRep final : public rocksdb::MemTableRep {
  public:
-  explicit TreeRep(rocksdb::Allocator* allocator) : MemTableRep(allocator) {}
+  TreeRep(rocksdb::Allocator* allocator, ComingKeys* coming) : MemTableRep(allocator), coming_(*coming) {}
 
   void Insert(rocksdb::KeyHandle handle) override { CHECK(InsertKey(handle)); }
   bool InsertKey(rocksdb::KeyHandle handle) override;
@@ -247,6 +253,7 @@ class TreeRep final : public rocksdb::MemTableRep {
   void ShrinkPrefix(const Key& key);
   void Descend(const Key& key);
   bool LeafHolds(const Key& key) const;
+  void FetchPaths(std::span<const rocksdb::Slice> keys) const;
   void InsertInto(uint32_t depth, uint32_t index, const char* entry, Node* child, bool run);
   void Rehead(Node* node, uint32_t prefix);
   void Reprefix(Node* node, const char* low, const char* high);
@@ -263,6 +270,7 @@ class TreeRep final : public rocksdb::MemTableRep {
   Leaf* last_leaf_ = nullptr;
   uint32_t last_index_ = 0;
   bool run_ = false;  // the last entry went right behind the one before it
+  ComingKeys& coming_;
 };
 
 // ---------------------------------------------------------------- reading
@@ -439,7 +447,50 @@ T* TreeRep::NewNode(uint32_t level) {
   }
 }
 
+// Has what inserting these keys will look at brought into the CPU's caches. They go down together, a level at
+// a time: while the node of one is on its way, those of the others are asked for.
+void TreeRep::FetchPaths(std::span<const rocksdb::Slice> keys) const {
+  constexpr uint32_t kEqualFetched = 3;
+  constexpr size_t kTagBytesAway = 40;  // of keys of usual length
+  struct Way {
+    Key key;
+    Node* node;
+    uint64_t head;
+    uint32_t index;
+  } ways[ComingKeys::kGroup];
+  Node* root = Load(root_);
+  size_t count = 0;
+  for (const rocksdb::Slice& user_key : keys) {
+    // Its newest version would come first.
+    const Key key{user_key.data(), static_cast<uint32_t>(user_key.size()), ~uint64_t{0}};
+    if (root != nullptr && ComparePrefix(key) == 0) ways[count++] = {key, root, 0, 0};
+  }
+  const std::span<Way> going(ways, count);
+  for (uint32_t level = count == 0 ? 0 : root->level; level > 0; --level) {
+    for (Way& way : going) {
+      const Slot slot = Find(*way.node, 1, way.key);
+      way.node = Load(static_cast<Inner*>(way.node)->children[slot.found ? slot.index : slot.index - 1]);
+      PrefetchHeads(way.node);
+    }
+  }
+  for (Way& way : going) {
+    way.head = HeadOf(way.key, Load(way.node->prefix));
+    way.index = HeadIndex(*way.node, 0, Load(way.node->count), way.head);
+    for (uint32_t i = way.index; i < kFanout; i += 8) __builtin_prefetch(&way.node->entries[i], 1);
+  }
+  // Entries of the same head will be compared.
+  for (const Way& way : going) {
+    const uint32_t end = std::min(Load(way.node->count), way.index + kEqualFetched);
+    for (uint32_t i = way.index; i < end && Load(way.node->heads[i]) == way.head; ++i) {
+      const char* entry = Load(way.node->entries[i]);
+      __builtin_prefetch(entry);
+      __builtin_prefetch(entry + kTagBytesAway);
+    }
+  }
+}
+
 bool TreeRep::InsertKey(rocksdb::KeyHandle handle) {
+  if (const auto coming = coming_.Next(); !coming.empty() && !run_) FetchPaths(coming);
   const auto* entry = static_cast<const char*>(handle);
   const Key key = KeyOf(entry);
   const bool empty = Load(root_) == nullptr;
@@ -611,22 +662,27 @@ void TreeRep::Reprefix(Node* node, const char* low, const char* high) {
 
 class TreeFactory final : public rocksdb::MemTableRepFactory {
  public:
+  explicit TreeFactory(ComingKeys* coming) : coming_(coming) {}
   using rocksdb::MemTableRepFactory::CreateMemTableRep;
   rocksdb::MemTableRep* CreateMemTableRep(const rocksdb::MemTableRep::KeyComparator& /*comparator*/,
                                           rocksdb::Allocator* allocator,
                                           const rocksdb::SliceTransform* /*prefix*/,
                                           rocksdb::Logger* /*logger*/) override {
-    return new TreeRep(allocator);
+    return new TreeRep(allocator, coming_);
   }
   const char* Name() const override { return "ThermoclineTree"; }
   bool CanHandleDuplicatedKey() const override { return true; }
+
+ private:
+  ComingKeys* const coming_;
 };
 
 }  // namespace
 
-std::shared_ptr<rocksdb::MemTableRepFactory> NewTreeMemTableFactory(const rocksdb::Comparator* comparator) {
+std::shared_ptr<rocksdb::MemTableRepFactory> NewTreeMemTableFactory(const rocksdb::Comparator* comparator,
+                                                                    ComingKeys* coming) {
   if (comparator != rocksdb::BytewiseComparator()) return std::make_shared<rocksdb::SkipListFactory>();
-  return std::make_shared<TreeFactory>();
+  return std::make_shared<TreeFactory>(coming);
 }
 
 }  // namespace thermocline

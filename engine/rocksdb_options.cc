@@ -112,7 +112,7 @@ rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
 
 rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions& options,
                                                std::shared_ptr<rocksdb::Cache> block_cache,
-                                               std::atomic<bool>* deletions_in_level0) {
+                                               std::atomic<bool>* deletions_in_level0, ComingKeys* coming) {
   rocksdb::ColumnFamilyOptions cf;
   // A memtable that fits the CPU's cache costs half as much per put as one of 64 MiB (measured, see DESIGN).
   // Four of them ride out a compaction before writes are slowed.
@@ -123,7 +123,7 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions
   // Memtables are our own trees: a random insert takes 0.16 us instead of the skip list's 0.9 (16 MiB of
   // 100-byte entries; 0.35 instead of 1.7 with 64 MiB), a Get 0.3 instead of 1.2, for 5 bytes more per entry.
   // That is a third of the keyspace thread's time under small random writes.
-  cf.memtable_factory = NewTreeMemTableFactory(cf.comparator);
+  cf.memtable_factory = NewTreeMemTableFactory(cf.comparator, coming);
   cf.arena_block_size = 256 << 10;  // an idle family costs little
 
   cf.level0_file_num_compaction_trigger = kLevel0TablesMax;

@@ -10,13 +10,13 @@
 namespace thermocline {
 
 /// The settings of the database and of one family. Every choice has its reason in rocksdb_options.cc.
-/// `deletions_in_level0` is set when a table of little but deletions is written there; it must outlive the
-/// database.
+/// `deletions_in_level0` is set when a table of little but deletions is written there. It and `coming` must
+/// outlive the database.
 rocksdb::DBOptions MakeDbOptions(const StoreOptions& options,
                                  std::shared_ptr<rocksdb::Statistics> statistics);
 rocksdb::ColumnFamilyOptions MakeFamilyOptions(Family family, const StoreOptions& options,
                                                std::shared_ptr<rocksdb::Cache> block_cache,
-                                               std::atomic<bool>* deletions_in_level0);
+                                               std::atomic<bool>* deletions_in_level0, ComingKeys* coming);
 
 /// Small tables come often with small memtables: so many gather in level 0 before a compaction. The bloom
 /// filters keep point reads cheap meanwhile.

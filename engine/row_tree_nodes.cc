@@ -16,11 +16,16 @@ using row_tree::Leaf;
 namespace row_tree {
 namespace {
 
-uint64_t Head(std::string_view bytes) {
-  if (bytes.size() >= 8) return LoadBig(bytes.data());
+/// The 8 bytes behind the first `prefix`, of which there are that many, as an integer; zeros where there are
+/// none.
+uint64_t Head(std::string_view bytes, size_t prefix) {
+  const size_t rest = bytes.size() - prefix;
+  if (rest >= 8) return LoadBig(bytes.data() + prefix);
+  if (rest == 0) return 0;
+  if (bytes.size() >= 8) return LoadBig(bytes.data() + bytes.size() - 8) << (8 * (8 - rest));
   uint64_t head = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    head |= uint64_t{static_cast<unsigned char>(bytes[i])} << (56 - 8 * i);
+  for (size_t i = 0; i < rest; ++i) {
+    head |= uint64_t{static_cast<unsigned char>(bytes[prefix + i])} << (56 - 8 * i);
   }
   return head;
 }
@@ -118,23 +123,19 @@ int Leaf::RowsBefore(int i) const {
 }
 
 int Inner::FindChild(std::string_view key) const {
-  const size_t common = std::min<size_t>(prefix_size, key.size());
-  for (size_t i = 0; i < common; ++i) {
-    if (key[i] != prefix[i]) {
-      return static_cast<unsigned char>(key[i]) < static_cast<unsigned char>(prefix[i]) ? 0 : n - 1;
-    }
-  }
-  if (key.size() < prefix_size) return 0;
-  const uint64_t head = Head(key.substr(prefix_size));
+  const int order = Compare(key.substr(0, prefix_size), {prefix, prefix_size});
+  if (order != 0) return order < 0 ? 0 : n - 1;
+  const uint64_t head = Head(key, prefix_size);
   // Lines that miss the cache come side by side then, not one after the other.
   for (size_t at = 0; at < capacity * sizeof(uint64_t); at += 64) {
     __builtin_prefetch(reinterpret_cast<const char*>(heads()) + at);
   }
-  // The first separator whose head is not smaller. Without branches on the data: they would be mispredicted.
+  // The first separator whose head is not smaller. Without branches on the data, as they would be
+  // mispredicted: of a conditional expression the compiler makes one.
   const uint64_t* first = heads() + 1;
   for (size_t length = n - 1; length > 0;) {
     const size_t half = (length + 1) / 2;
-    first += first[half - 1] < head ? half : 0;
+    first += half & (0 - static_cast<size_t>(first[half - 1] < head));
     length -= half;
   }
   int low = first - heads(), high = low;
@@ -174,7 +175,7 @@ void Inner::Insert(int i, void* child, Blob* separator, uint64_t count) {
   if (i == 0) return;
   const std::string_view bytes = separator->view();
   if (n > 2 && CommonPrefix(bytes, {prefix, prefix_size}, prefix_size) == prefix_size) {
-    heads()[i] = Head(bytes.substr(prefix_size));
+    heads()[i] = Head(bytes, prefix_size);
   } else {
     RefreshHeads();
   }
@@ -195,7 +196,7 @@ void Inner::RefreshHeads() {
   const std::string_view first = separators()[1]->view();
   prefix_size = CommonPrefix(first, separators()[n - 1]->view(), sizeof(prefix));
   memcpy(prefix, first.data(), prefix_size);
-  for (int i = 1; i < n; ++i) heads()[i] = Head(separators()[i]->view().substr(prefix_size));
+  for (int i = 1; i < n; ++i) heads()[i] = Head(separators()[i]->view(), prefix_size);
 }
 
 }  // namespace row_tree

@@ -87,7 +87,7 @@ Status Store::OpenDb(bool read_only, Opened* opened) {
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (int i = 0; i < kFamilies; ++i) {
     families.emplace_back(kFamilyNames[i], MakeFamilyOptions(static_cast<Family>(i), options_, block_cache_,
-                                                             &deletions_in_level0_[i]));
+                                                             &deletions_in_level0_[i], &coming_[i]));
   }
   rocksdb::DB* raw = nullptr;
   rocksdb::Status s;
@@ -121,7 +121,7 @@ Status Store::CheckVersion() {
   rocksdb::DB* raw = nullptr;
   const std::vector<rocksdb::ColumnFamilyDescriptor> only_default = {
       {kFamilyNames[0],
-       MakeFamilyOptions(Family::kSystem, options_, block_cache_, &deletions_in_level0_[0])}};
+       MakeFamilyOptions(Family::kSystem, options_, block_cache_, &deletions_in_level0_[0], &coming_[0])}};
   Opened reader;
   rocksdb::Status s = rocksdb::DB::OpenForReadOnly(peek, path_, only_default, &reader.handles, &raw);
   if (!s.ok()) return ToStatus(s);
@@ -190,11 +190,44 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreO
 
 Store::~Store() = default;
 
+namespace {
+
+/// Tells the memtables which keys a batch has for them.
+class KeyTeller final : public rocksdb::WriteBatch::Handler {
+ public:
+  KeyTeller(const rocksdb::WriteBatch& batch, std::span<ComingKeys> coming)
+      : end_(batch.Data().data() + batch.Data().size()), coming_(coming) {}
+  rocksdb::Status PutCF(uint32_t id, const rocksdb::Slice& key, const rocksdb::Slice& /*value*/) override {
+    return Tell(id, key);
+  }
+  rocksdb::Status DeleteCF(uint32_t id, const rocksdb::Slice& key) override { return Tell(id, key); }
+  rocksdb::Status DeleteRangeCF(uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override {
+    return {};  // goes elsewhere
+  }
+
+ private:
+  rocksdb::Status Tell(uint32_t id, const rocksdb::Slice& key) {
+    constexpr ptrdiff_t kReadable = 8;
+    if (id < coming_.size() && end_ - (key.data() + key.size()) >= kReadable) coming_[id].Add(key);
+    return {};
+  }
+  const char* const end_;
+  const std::span<ComingKeys> coming_;
+};
+
+}  // namespace
+
 Store::Wrote Store::Write(rocksdb::WriteBatch& batch, bool sync, Status* why) {
   rocksdb::WriteOptions options;
   options.sync = sync;
   options.no_slowdown = true;
+  // The families have the ids 0, 1, 2, 3. Should they ever have others, hints are missing.
+  if (batch.Count() >= ComingKeys::kGroup) {
+    KeyTeller teller(batch, coming_);
+    batch.Iterate(&teller).PermitUncheckedError();
+  }
   const rocksdb::Status s = db_->Write(options, &batch);
+  for (ComingKeys& coming : coming_) coming.Clear();
   if (s.ok()) return Wrote::kYes;
   if (s.IsIncomplete()) return Wrote::kStalled;
   *why = ToStatus(s);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "encoding/status.h"
+#include "engine/memtable.h"
 #include "engine/object.h"
 
 namespace rocksdb {
@@ -183,6 +184,9 @@ class Store {
   std::unique_ptr<rocksdb::Env> env_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
   std::shared_ptr<rocksdb::Statistics> statistics_;
+  // These two are used by what is open.
+  std::atomic<bool> deletions_in_level0_[kFamilies] = {};
+  ComingKeys coming_[kFamilies];
   std::unique_ptr<Opened> opened_;
   rocksdb::DB* db_ = nullptr;  ///< opened_'s
   rocksdb::ColumnFamilyHandle* handles_[kFamilies] = {};
@@ -194,8 +198,7 @@ class Store {
   std::atomic<int> stalled_families_{0};
   std::atomic<uint64_t> damaged_compactions_{0};
   std::atomic<uint64_t> rows_in_ranges_[kFamilies] = {};  ///< since GiveBack wrote that family's out
-  std::atomic<bool> deletions_in_level0_[kFamilies] = {};
-  bool compacting_level0_[kFamilies] = {};  ///< GiveBack's
+  bool compacting_level0_[kFamilies] = {};                ///< GiveBack's
   std::function<void()> on_stall_change_;
 };
 

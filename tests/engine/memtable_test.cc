@@ -43,16 +43,36 @@ class MemTableTest : public ::testing::Test {
     options.avoid_flush_during_recovery = true;
     options.avoid_flush_during_shutdown = true;
     options.write_buffer_size = 64 << 20;
-    options.memtable_factory = NewTreeMemTableFactory(options.comparator);
+    options.memtable_factory = NewTreeMemTableFactory(options.comparator, &coming_);
     rocksdb::DB* db = nullptr;
     const rocksdb::Status status = rocksdb::DB::Open(options, folder_, &db);
     ASSERT_TRUE(status.ok()) << status.ToString();
     db_.reset(db);
   }
 
+  ComingKeys coming_;
   std::string folder_;
   std::unique_ptr<rocksdb::DB> db_;
 };
+
+TEST(ComingKeysTest, AreGivenOutInGroups) {
+  ComingKeys coming;
+  EXPECT_TRUE(coming.Next().empty());
+  const size_t count = 2 * ComingKeys::kGroup + 3;
+  const std::string bytes(count + 8, 'x');
+  for (size_t i = 0; i < count; ++i) coming.Add({bytes.data() + i, 1});
+  for (size_t i = 0; i < count + 5; ++i) {
+    const auto group = coming.Next();
+    const bool first = i < count && i % ComingKeys::kGroup == 0;
+    ASSERT_EQ(group.size(), first ? std::min(ComingKeys::kGroup, count - i) : 0);
+    if (first) {
+      EXPECT_EQ(group[0].data(), bytes.data() + i);
+    }
+  }
+  coming.Clear();
+  coming.Add({bytes.data(), 1});
+  EXPECT_EQ(coming.Next().size(), 1u);
+}
 
 /// Random keys of 0 to 40 bytes that have much in common with each other: shared prefixes, keys that continue
 /// another, and the bytes at both ends of the order.
@@ -152,8 +172,19 @@ void Change(rocksdb::WriteBatch& batch, Rows& rows, const std::string& key, Keys
   rows[key] = value;
 }
 
-void Write(rocksdb::DB& db, Rows& rows, Keys& keys) {
+/// Hints, right or wrong, with the bytes behind each key that have to be readable.
+std::vector<std::string> MakeHints(const std::vector<std::string>& coming, Keys& keys) {
+  std::vector<std::string> hints;
+  for (const std::string& key : coming) {
+    if (keys.Below(10) > 0) hints.push_back(key + std::string(8, '\0'));
+    if (keys.Below(10) == 0) hints.push_back(keys.Next() + std::string(8, '\xff'));
+  }
+  return hints;
+}
+
+void Write(rocksdb::DB& db, Rows& rows, Keys& keys, ComingKeys& coming) {
   rocksdb::WriteBatch batch;
+  std::vector<std::string> hints;
   const uint64_t kind = keys.Below(40);
   if (kind == 0) {  // of a short stretch, so that rows remain
     const std::string first = keys.Next();
@@ -169,10 +200,13 @@ void Write(rocksdb::DB& db, Rows& rows, Keys& keys) {
       for (size_t i = 0; i < many.size(); ++i) many[i] = start + std::to_string(100'000 + i);
     }
     for (const std::string& key : many) Change(batch, rows, key, keys);
+    hints = MakeHints(many, keys);
   } else {
     Change(batch, rows, keys.Next(), keys);
   }
+  for (const std::string& hint : hints) coming.Add({hint.data(), hint.size() - 8});
   const rocksdb::Status status = db.Write({}, &batch);
+  coming.Clear();
   ASSERT_TRUE(status.ok()) << status.ToString();
 }
 
@@ -208,7 +242,8 @@ void ExpectSameRows(rocksdb::DB& db, const Rows& rows) {
 
 TEST_F(MemTableTest, IsUsed) {
   EXPECT_STREQ(db_->GetOptions().memtable_factory->Name(), "ThermoclineTree");
-  EXPECT_STREQ(NewTreeMemTableFactory(rocksdb::ReverseBytewiseComparator())->Name(), "SkipListFactory");
+  EXPECT_STREQ(NewTreeMemTableFactory(rocksdb::ReverseBytewiseComparator(), nullptr)->Name(),
+               "SkipListFactory");
 }
 
 TEST_F(MemTableTest, Empty) {
@@ -232,7 +267,7 @@ TEST_F(MemTableTest, Model) {
       view.snapshot = nullptr;
     };
     for (int step = 0; step < 4'000 && !HasFatalFailure(); ++step) {
-      Write(*db_, rows, keys);
+      Write(*db_, rows, keys, coming_);
       ExpectGet(*db_, rows, keys.Next(), nullptr);
       View& view = views[keys.Below(views.size())];
       if (view.snapshot == nullptr || keys.Below(100) == 0) {

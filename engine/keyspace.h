@@ -34,8 +34,9 @@ namespace thermocline {
 
 /// A string up to this size is one metadata row; a larger one is kept in chunks.
 inline constexpr size_t kInlineBytesMax = 64 << 10;
-/// Rows up to this many bytes in all (PackedBytes) are packed into the metadata row.
-inline constexpr size_t kPackedBytesMax = 1024;
+/// Rows up to this many bytes in all (PackedBytes) are packed into the metadata row: a hash of a kibibyte and
+/// its field names is one read.
+inline constexpr size_t kPackedBytesMax = 1536;
 /// So many packed collections keep their rows unpacked in RAM; the others are at rest, and a command that
 /// asks for one pays a third of a microsecond to unpack it, and another to pack it again. At half a kilobyte
 /// each these are as much as a core's second-level cache holds: beyond it, being unpacked saves ever less.
@@ -88,9 +89,11 @@ struct KeyspaceOptions {
 struct KeyspaceStats {
   uint64_t keyspace_hits = 0;
   uint64_t keyspace_misses = 0;
-  uint64_t hot_hits = 0;      ///< key look-ups answered from RAM
-  uint64_t cached_reads = 0;  ///< answered from RocksDB's caches without waiting
-  uint64_t faults = 0;        ///< reads from disk that commands waited for
+  uint64_t hot_hits = 0;       ///< key look-ups answered from RAM
+  uint64_t cached_reads = 0;   ///< answered from RocksDB's caches without waiting
+  uint64_t faults = 0;         ///< reads from disk that commands waited for
+  uint64_t shared_faults = 0;  ///< commands that wait for a read which another one asked for
+  uint64_t fault_jobs = 0;  ///< jobs that these reads went to the readers in, each one MultiGet or one scan
   uint64_t commands_rerun = 0;
   uint64_t commits = 0;
   uint64_t committed_bytes = 0;
@@ -277,6 +280,8 @@ class Keyspace {
   const Store& store() const { return *store_; }
   KeyspaceStats& stats() { return stats_; }
   size_t loads_under_way() const { return loads_.size(); }
+  /// Jobs that no reader has begun yet.
+  size_t reader_queue() const { return readers_.queued(); }
   uint64_t purge_backlog() const { return purge_queue_.size() + state_.dropped.size(); }
   const Eviction& eviction() const { return eviction_; }
   const Admission& admission() const { return admission_; }

@@ -169,6 +169,7 @@ Load* Keyspace::AddLoad(std::unique_ptr<Load> load) {
 void Keyspace::WaitFor(Load* load, Waiter* waiter) {
   // Only the run under way adds waiters, so that it finds itself at the end.
   if (!load->waiters.empty() && load->waiters.back() == waiter) return;
+  if (!load->waiters.empty()) ++stats_.shared_faults;
   load->waiters.push_back(waiter);
   waiter->asked_.push_back(load);
   ++waiter->pending_;
@@ -178,6 +179,7 @@ void Keyspace::WaitFor(Load* load, Waiter* waiter) {
 void Keyspace::StartReads() {
   if (unsubmitted_.empty()) return;
   const auto submit = [this](std::vector<Load*> loads, ReaderPool::Lane lane) {
+    ++stats_.fault_jobs;
     readers_.Submit(lane, {[this, loads] {
                              if (loads.front()->kind == Load::Kind::kRange) {
                                ReadRange(*store_, *loads.front(), /*cached_only=*/false);

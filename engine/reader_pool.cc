@@ -40,6 +40,11 @@ void ReaderPool::Submit(Lane lane, Job job) {
   condition_.notify_one();
 }
 
+size_t ReaderPool::queued() const {
+  const std::lock_guard lock(mutex_);
+  return short_.size() + long_.size();
+}
+
 void ReaderPool::Pause() {
   std::unique_lock lock(mutex_);
   paused_ = true;

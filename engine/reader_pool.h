@@ -34,6 +34,8 @@ class ReaderPool {
   /// Any thread.
   void Submit(Lane lane, Job job);
   size_t threads() const { return threads_.size(); }
+  /// Jobs that wait for a thread. Any thread.
+  size_t queued() const;
   /// Runs `finish` of the jobs that are done. Keyspace thread.
   void TakeIn();
   void Stop();
@@ -47,7 +49,7 @@ class ReaderPool {
   Job TakeNext(bool* is_long);
 
   const std::function<void()> wake_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable condition_;
   const int long_max_;                           ///< long jobs at one time
   std::deque<Job> short_;                        ///< under mutex_

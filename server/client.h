@@ -161,6 +161,7 @@ class Client final : public Waiter, public Session {
 
   // -- Waiting
   uint64_t waiting_since_us = 0;  ///< for a cold read, monotonic; 0: it does not
+  bool waits_to_read = false;     ///< the command that waits only reads
   /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
   std::function<void(ReplyWriter&)> offload_finish;
   std::shared_ptr<ReplyStream> stream;  ///< nullptr: none is under way

@@ -243,6 +243,7 @@ void Server::Close(Client& client) {
        {&to_read_, &to_send_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
     std::erase(*list, &client);
   }
+  std::erase(cold_, &client);
   keyspace_->Forget(client);
   const auto found = by_id_.find(client.id);
   clients_.erase(found->second);

@@ -187,6 +187,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
     effects_.clear();
     client.TruncateOutput(reply_from);
     client.waiting_since_us = clock_us_ = clock_.MonotonicUs();
+    client.waits_to_read = (entry.command->flags & kReadOnly) != 0;
     if (client.blocked == nullptr && (entry.command->flags & kBlocking) != 0)
       TakePlaceInLine(client, entry, args);
     return Step::kWait;

@@ -397,10 +397,13 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("hot_hits", stats.hot_hits);
   out.Add("cached_reads", stats.cached_reads);
   out.Add("faults", stats.faults);
+  out.Add("shared_faults", stats.shared_faults);
+  out.Add("fault_jobs", stats.fault_jobs);
   out.Add("fault_waits", server.stats().fault_waits);
   out.Add("fault_wait_us", server.stats().fault_wait_us);
   out.Add("fault_wait_percentiles_usec", Percentiles(server.stats().fault_wait_histogram, server.options()));
   out.Add("loads_under_way", keyspace.loads_under_way());
+  out.Add("reader_queue", keyspace.reader_queue());
   out.Add("commands_rerun", stats.commands_rerun);
   out.Add("warming", keyspace.warming());
   out.Add("warmed_keys", stats.warmed_keys);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -200,6 +201,7 @@ class Server {
   void TakeReadyClients();
   void ReadClients();
   void ExecuteClients();
+  void ExecuteCold(size_t least);
   void ExecuteClient(Client& client);
   void PrefetchFirstKeys(std::span<Client* const> clients);
   void CommitAndPublish();
@@ -207,8 +209,9 @@ class Server {
   void FailTurn(std::vector<Client*>& clients);
   void CloseDoomed();
   bool HasWork() const {
-    return !runnable_.empty() || !to_read_.empty() || !doomed_.empty() || !turn_clients_.empty() ||
-           !to_send_.empty() || housekeeping_ || (keyspace_->pending() && !keyspace_->stalled());
+    return !runnable_.empty() || !cold_.empty() || !to_read_.empty() || !doomed_.empty() ||
+           !turn_clients_.empty() || !to_send_.empty() || housekeeping_ ||
+           (keyspace_->pending() && !keyspace_->stalled());
   }
   void Cron();
 
@@ -309,6 +312,7 @@ class Server {
   uint64_t next_client_id_ = 1;
   std::vector<Client*> to_read_;       ///< may be readable, and have no requests left
   std::vector<Client*> runnable_;      ///< have requests and wait for nothing
+  std::deque<Client*> cold_;           ///< the same: what their commands read from disk is there
   std::vector<Client*> turn_clients_;  ///< have replies of this turn
   std::vector<Client*> held_clients_;  ///< have replies of the turn whose commit is stalled
   std::vector<Client*> to_send_;       ///< whose sockets may take more of a long reply

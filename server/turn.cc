@@ -14,6 +14,12 @@ constexpr uint64_t kTurnUsMax = 5000;
 // Nor does one without writes, of which nothing is won by its length, keep its first replies for long: beside
 // many cold reads a hot one waits no longer than it must.
 constexpr uint64_t kReadTurnUsMax = 150;
+// Of commands whose cold reads have come, a turn runs some, behind all that waits for no disk: as many as fit
+// into this time, but so many and a quarter of the others in any case. Measured on 16 cores, 8 hot
+// connections beside 32 cold ones: the hot ones' p99 falls from 0.52 to 0.28 ms, the others' throughput
+// stays.
+constexpr uint64_t kColdTurnUsMax = 50;
+constexpr size_t kColdPerTurnMin = 2;
 // A pipeline of large replies is sent, and measured against its limit, before more of it is copied.
 constexpr size_t kReplyBytesPerClient = 1 << 20;
 constexpr size_t kBatchBytesMax = 8 << 20;
@@ -103,7 +109,12 @@ void Server::TakeReadyClients() {
       doomed_.push_back(&client);
       continue;
     }
-    MakeRunnable(client);
+    if (std::exchange(client.waits_to_read, false) && !client.runnable) {
+      client.runnable = true;
+      cold_.push_back(&client);
+    } else {
+      MakeRunnable(client);
+    }
   }
   ready_waiters_.clear();
 }
@@ -156,9 +167,24 @@ void Server::ExecuteClients() {
     }
     ExecuteClient(*now[i]);
   }
+  const size_t cold_least = kColdPerTurnMin + now.size() / 4;
   if (runnable_.empty()) {
     now.clear();
     runnable_.swap(now);  // keeps its capacity
+  }
+  ExecuteCold(cold_least);
+}
+
+/// Runs commands again that have read from disk: at least so many, if there are.
+void Server::ExecuteCold(size_t least) {
+  for (size_t i = 0; !cold_.empty(); ++i) {
+    clock_us_ = clock_.MonotonicUs();
+    const uint64_t turn_us_max = keyspace_->pending() ? kTurnUsMax : kColdTurnUsMax;
+    if (i >= least && clock_us_ - turn_us_ > turn_us_max) return;
+    Client* client = cold_.front();
+    cold_.pop_front();
+    client->runnable = false;
+    ExecuteClient(*client);
   }
 }
 

@@ -47,6 +47,7 @@ TEST_F(KeyspaceTest, WaitersOfOneKeyShareOneRead) {
   EXPECT_EQ(RunOnce(first, body), Ran::kWaiting);
   EXPECT_EQ(keyspace->Run(second, 0, body), Ran::kWaiting);
   EXPECT_EQ(keyspace->stats().faults, 1u);
+  EXPECT_EQ(keyspace->stats().shared_faults, 1u);
   AwaitReady({&first, &second});
   EXPECT_EQ(RunOnce(second, body), Ran::kDone);
   EXPECT_EQ(RunOnce(first, body), Ran::kDone);
@@ -94,6 +95,9 @@ TEST_F(KeyspaceTest, PrefetchWaitsOnceForAll) {
   });
   EXPECT_EQ(waits, 1);
   EXPECT_EQ(keyspace->stats().faults, 50u);
+  EXPECT_EQ(keyspace->stats().shared_faults, 0u);
+  EXPECT_GE(keyspace->stats().fault_jobs, 1u);
+  EXPECT_LE(keyspace->stats().fault_jobs, 13u);  // four points each at least
 }
 
 TEST_F(KeyspaceTest, PrefetchRowsWaitsOnceForAll) {

@@ -1,5 +1,6 @@
 #include "engine/reader_pool.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -79,7 +80,10 @@ ReaderPool::Job ReaderPool::TakeNext(bool* is_long) {
 
 void ReaderPool::Work() {
   // When all cores are busy the keyspace thread comes first: it has the hot requests, and work for us.
+  // Nor is it interrupted whenever a read of ours has come: threads of this class do not preempt others.
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
+  const sched_param none{};
+  (void)sched_setscheduler(0, SCHED_BATCH, &none);
   for (;;) {
     Job job;
     bool is_long;

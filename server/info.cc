@@ -405,7 +405,7 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("loads_under_way", keyspace.loads_under_way());
   out.Add("reader_queue", keyspace.reader_queue());
   out.Add("commands_rerun", stats.commands_rerun);
-  out.Add("warming", keyspace.warming());
+  out.Add("warming", int{keyspace.warming()});
   out.Add("warmed_keys", stats.warmed_keys);
   out.Add("demoted_row_blocks", stats.demoted_leaves);
   out.Add("demoted_objects", stats.demoted_objects);

@@ -1,5 +1,5 @@
-// Preloaded into the server: while the file exists that THERMOCLINE_BROKEN_DISK names, every read of a table or of a
-// blob file fails with EIO. io_uring is said to be missing, so that all reads are pread().
+// Preloaded into the server: while the file exists that THERMOCLINE_BROKEN_DISK names, every read of a table
+// or of a blob file fails with EIO. io_uring is said to be missing, so that all reads are pread().
 
 #include <dlfcn.h>
 #include <unistd.h>

@@ -112,6 +112,10 @@ class BigData:
         self.server.terminate()
         self.server.options = self.options(readers)
         self.server.start()
+        for _ in range(600):  # a warm start is no part of what is measured
+            if self.server.info("warming") == "0":
+                break
+            time.sleep(0.1)
 
     def wait_quiet(self):
         """Until flushes and compactions have ended, and the system has written what they left."""

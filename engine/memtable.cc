@@ -207,6 +207,12 @@ Slot Find(const Node& node, uint32_t first, const Key& key) {
   return {index, false};
 }
 
+// The child of an inner node where `key` belongs.
+uint32_t ChildIndex(const Node& node, const Key& key) {
+  const Slot slot = Find(node, 1, key);
+  return slot.found ? slot.index : slot.index - 1;
+}
+
 class TreeRep final : public rocksdb::MemTableRep {
  public:
   TreeRep(rocksdb::Allocator* allocator, ComingKeys* coming) : MemTableRep(allocator), coming_(*coming) {}
@@ -316,8 +322,7 @@ TreeRep::Place TreeRep::Seek(const Key& key) const {
     return {leaf, leaf == nullptr ? 0 : Load(leaf->count), false};
   }
   while (node->level > 0) {
-    const Slot slot = Find(*node, 1, key);
-    node = Load(static_cast<Inner*>(node)->children[slot.found ? slot.index : slot.index - 1]);
+    node = Load(static_cast<Inner*>(node)->children[ChildIndex(*node, key)]);
     if (node == nullptr) return {};  // an insert is under way
     PrefetchHeads(node);
   }
@@ -459,17 +464,17 @@ void TreeRep::FetchPaths(std::span<const rocksdb::Slice> keys) const {
     uint32_t index;
   } ways[ComingKeys::kGroup];
   Node* root = Load(root_);
+  if (root == nullptr) return;
   size_t count = 0;
   for (const rocksdb::Slice& user_key : keys) {
     // Its newest version would come first.
     const Key key{user_key.data(), static_cast<uint32_t>(user_key.size()), ~uint64_t{0}};
-    if (root != nullptr && ComparePrefix(key) == 0) ways[count++] = {key, root, 0, 0};
+    if (ComparePrefix(key) == 0) ways[count++] = {key, root, 0, 0};
   }
   const std::span<Way> going(ways, count);
-  for (uint32_t level = count == 0 ? 0 : root->level; level > 0; --level) {
+  for (uint32_t level = root->level; level > 0; --level) {
     for (Way& way : going) {
-      const Slot slot = Find(*way.node, 1, way.key);
-      way.node = Load(static_cast<Inner*>(way.node)->children[slot.found ? slot.index : slot.index - 1]);
+      way.node = Load(static_cast<Inner*>(way.node)->children[ChildIndex(*way.node, way.key)]);
       PrefetchHeads(way.node);
     }
   }
@@ -548,8 +553,7 @@ void TreeRep::Descend(const Key& key) {
   path_length_ = 0;
   while (step.node->level > 0) {
     auto* inner = static_cast<Inner*>(step.node);
-    const Slot slot = Find(*inner, 1, key);
-    step.index = slot.found ? slot.index : slot.index - 1;
+    step.index = ChildIndex(*inner, key);
     path_[path_length_++] = step;
     if (step.index > 0) step.low = Load(inner->entries[step.index]);
     if (step.index + 1 < Load(inner->count)) step.high = Load(inner->entries[step.index + 1]);

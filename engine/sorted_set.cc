@@ -22,8 +22,6 @@ std::string_view ToView(const SortableBytes& bytes) { return {bytes.data(), byte
 
 /// Up to so many rows next to each other are removed one by one, as Txn::EraseRange would do after a search.
 constexpr size_t kEraseByKeyMax = 64;
-/// To delete fewer rows that are left than this one by one would have been better.
-constexpr uint64_t kLeftScoresMin = 64;
 
 /// Whether Redis would still keep the set in its compact form after a member more.
 bool StaysCompact(Txn& txn, uint64_t count, size_t member_bytes) {
@@ -84,7 +82,8 @@ void SortedSetEdit::Widen(uint64_t sortable) {
 void SortedSetEdit::PutScore(std::string_view member, const ScoreKey& key) {
   const uint64_t sortable = SortableOf(key.view());
   if (body_.before > 0 && sortable < body_.aux0) {
-    if (body_.before < kLeftScoresMin) object_->rows->leave_none = kLeftScoresMax;
+    // To erase so few one by one would have been better.
+    if (body_.before < kEraseByKeyMax) object_->rows->leave_none = kLeftScoresMax;
     EraseLeft();
   }
   txn_.Put(object_, RowSpace::kFields, member, key.view().substr(0, ScoreKey::kScoreBytes));

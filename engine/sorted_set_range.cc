@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "engine/keyspace.h"
-#include "engine/row_source.h"
 
 namespace thermocline {
 
@@ -108,12 +107,11 @@ RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse, uin
   return run;
 }
 
-RowRun WithinBounds(const Object* object, RowRun run) {
-  const RowsOfSpace rows = RowsOf(object, RowSpace::kScores);
-  run.from = std::max(run.from, rows.from);
-  if (rows.to.has_value()) run.to = std::min(run.to, *rows.to);
-  if (run.empty()) run.to = run.from;
-  return run;
+RowsOfSpace RowsOf(const Object* object, const RowRun& run) {
+  RowsOfSpace rows = RowsOf(object, RowSpace::kScores);
+  rows.from = std::max(rows.from, run.from);
+  rows.to = std::max(rows.from, rows.to.has_value() ? std::min(*rows.to, run.to) : run.to);
+  return rows;
 }
 
 Txn::Cursor SeekRun(Txn& txn, Object* object, const RowRun& run, bool reverse) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/row_source.h"
 #include "engine/sorted_set.h"
 
 /// Parts of a sorted set: by score, by member (of sets whose scores are all the same), by rank. The first two
@@ -40,8 +41,8 @@ RowRun ScoreRun(const ScoreRange& range);
 /// then gives what Redis's compact form gives for that direction. `skip`, if any: how many of them are to be
 /// passed over; set to zero if the run is already without them (that form does not look where it skips to).
 RowRun LexRun(Txn& txn, Object* object, const LexRange& range, bool reverse, uint64_t* skip = nullptr);
-/// The run without what the set's bounds exclude, for readers of a snapshot. Never unwinds.
-RowRun WithinBounds(const Object* object, RowRun run);
+/// Where the run's rows are on disk, for readers of a snapshot. Never unwinds.
+RowsOfSpace RowsOf(const Object* object, const RowRun& run);
 
 /// Counts rows of a run, up to `count_max`; nullopt: there are more, and counting them all takes long.
 std::optional<uint64_t> CountRun(Txn& txn, Object* object, const RowRun& run, uint64_t count_max);

@@ -240,10 +240,9 @@ void Server::Close(Client& client) {
   if (client.stream != nullptr && std::exchange(client.stream->waits, false)) keyspace_->EndPieces(client);
   if (client.suspended()) return;  // TakeReadyClients comes back here
   for (std::vector<Client*>* list :
-       {&to_read_, &to_send_, &runnable_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
+       {&to_read_, &to_send_, &runnable_, &cold_, &turn_clients_, &held_clients_, &paused_, &doomed_}) {
     std::erase(*list, &client);
   }
-  std::erase(cold_, &client);
   keyspace_->Forget(client);
   const auto found = by_id_.find(client.id);
   clients_.erase(found->second);

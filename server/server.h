@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -242,7 +241,8 @@ class Server {
   void CountError(std::string_view reply);
   void FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us);
   void AddToTurn(Client& client);
-  void MakeRunnable(Client& client);
+  void MakeRunnable(Client& client) { MakeRunnable(client, runnable_); }
+  void MakeRunnable(Client& client, std::vector<Client*>& list);
   ParseLimits Limits(const Client& client) const;
 
   // Watching (watching.cc).
@@ -312,7 +312,7 @@ class Server {
   uint64_t next_client_id_ = 1;
   std::vector<Client*> to_read_;       ///< may be readable, and have no requests left
   std::vector<Client*> runnable_;      ///< have requests and wait for nothing
-  std::deque<Client*> cold_;           ///< the same: what their commands read from disk is there
+  std::vector<Client*> cold_;          ///< the same: what their commands read from disk is there
   std::vector<Client*> turn_clients_;  ///< have replies of this turn
   std::vector<Client*> held_clients_;  ///< have replies of the turn whose commit is stalled
   std::vector<Client*> to_send_;       ///< whose sockets may take more of a long reply

@@ -15,7 +15,7 @@ constexpr uint64_t kTurnUsMax = 5000;
 // many cold reads a hot one waits no longer than it must.
 constexpr uint64_t kReadTurnUsMax = 150;
 // Of commands whose cold reads have come, a turn runs some, behind all that waits for no disk: as many as fit
-// into this time, but so many and a quarter of the others in any case. Measured on 16 cores, 8 hot
+// into this time, but so many and a quarter of the others that ran in any case. Measured on 16 cores, 8 hot
 // connections beside 32 cold ones: the hot ones' p99 falls from 0.52 to 0.28 ms, the others' throughput
 // stays.
 constexpr uint64_t kColdTurnUsMax = 50;
@@ -109,12 +109,7 @@ void Server::TakeReadyClients() {
       doomed_.push_back(&client);
       continue;
     }
-    if (std::exchange(client.waits_to_read, false) && !client.runnable) {
-      client.runnable = true;
-      cold_.push_back(&client);
-    } else {
-      MakeRunnable(client);
-    }
+    MakeRunnable(client, std::exchange(client.waits_to_read, false) ? cold_ : runnable_);
   }
   ready_waiters_.clear();
 }
@@ -126,10 +121,10 @@ ParseLimits Server::Limits(const Client& client) const {
   return limits;
 }
 
-void Server::MakeRunnable(Client& client) {
+void Server::MakeRunnable(Client& client, std::vector<Client*>& list) {
   if (client.runnable) return;
   client.runnable = true;
-  runnable_.push_back(&client);
+  list.push_back(&client);
 }
 
 void Server::ReadClients() {
@@ -153,7 +148,8 @@ void Server::ReadClients() {
 void Server::ExecuteClients() {
   std::vector<Client*> now;
   now.swap(runnable_);
-  for (size_t i = 0; i < now.size(); ++i) {
+  size_t executed = 0;
+  for (size_t i = 0; i < now.size(); ++i, ++executed) {
     if (i % HotTier::kPrefetchMax == 0) PrefetchFirstKeys(std::span(now).subspan(i));
     now[i]->runnable = false;
     clock_us_ = clock_.MonotonicUs();
@@ -167,25 +163,24 @@ void Server::ExecuteClients() {
     }
     ExecuteClient(*now[i]);
   }
-  const size_t cold_least = kColdPerTurnMin + now.size() / 4;
   if (runnable_.empty()) {
     now.clear();
     runnable_.swap(now);  // keeps its capacity
   }
-  ExecuteCold(cold_least);
+  ExecuteCold(kColdPerTurnMin + executed / 4);
 }
 
 /// Runs commands again that have read from disk: at least so many, if there are.
 void Server::ExecuteCold(size_t least) {
-  for (size_t i = 0; !cold_.empty(); ++i) {
+  size_t i = 0;
+  for (; i < cold_.size(); ++i) {
     clock_us_ = clock_.MonotonicUs();
     const uint64_t turn_us_max = keyspace_->pending() ? kTurnUsMax : kColdTurnUsMax;
-    if (i >= least && clock_us_ - turn_us_ > turn_us_max) return;
-    Client* client = cold_.front();
-    cold_.pop_front();
-    client->runnable = false;
-    ExecuteClient(*client);
+    if (i >= least && clock_us_ - turn_us_ > turn_us_max) break;
+    cold_[i]->runnable = false;
+    ExecuteClient(*cold_[i]);
   }
+  cold_.erase(cold_.begin(), cold_.begin() + static_cast<ptrdiff_t>(i));
 }
 
 /// Clients that send one command at a time: their look-ups gain from each other's company too.

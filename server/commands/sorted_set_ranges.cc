@@ -184,12 +184,8 @@ void ReplyRun(CommandContext& c, Object* object, const RangeQuery& query) {
   const RowRun run = RunOf(c, object, query, &skip);
   const uint64_t limit = query.limit < 0 ? kNoLimit : static_cast<uint64_t>(query.limit);
   const auto offload = [&](std::optional<uint64_t> count) {
-    RowRun inside = WithinBounds(object, run);
-    RowsOfSpace rows{.object_id = object->rows->id,
-                     .space = RowSpace::kScores,
-                     .from = std::move(inside.from),
-                     .to = std::move(inside.to),
-                     .forward = !query.reverse};
+    RowsOfSpace rows = RowsOf(object, run);
+    rows.forward = !query.reverse;
     rows.skip = skip;
     rows.rows_max = limit;
     StreamMembers(c, std::move(rows), query.with_scores, count);
@@ -237,14 +233,7 @@ void ReplyCount(CommandContext& c, Object* object, const RowRun& run) {
   const std::optional<uint64_t> count =
       CountRun(c.txn, object, run, may_offload ? kLongReadRows : kNoLimit - 1);
   if (count.has_value()) return c.reply.Integer(static_cast<int64_t>(*count));
-  c.OffloadReply(
-      [id = object->rows->id, run = WithinBounds(object, run)](const SnapshotView& view, ReplyWriter& reply) {
-        int64_t rows = 0;
-        Status status = view.ForEachRow(id, RowSpace::kScores, run.from, run.to, /*forward=*/true,
-                                        [&](std::string_view, std::string_view) { return ++rows, true; });
-        reply.Integer(rows);
-        return status;
-      });
+  OffloadCount(c, RowsOf(object, run));
 }
 
 /// Finishes ZREMRANGEBY*: `removed` members have gone.
@@ -257,6 +246,15 @@ void ReplyRemoved(CommandContext& c, const Object* object, uint64_t removed, con
 }
 
 }  // namespace
+
+void OffloadCount(CommandContext& c, RowsOfSpace rows) {
+  c.OffloadReply([rows = std::move(rows)](const SnapshotView& view, ReplyWriter& reply) -> Status {
+    const Result<uint64_t> count = RowStream(rows).Count(view);
+    if (!count.ok()) return count.status();
+    reply.Integer(static_cast<int64_t>(*count));
+    return {};
+  });
+}
 
 void ReplyAllMembers(CommandContext& c, Object* object, bool with_scores) {
   ReplyRanks(c, object, {.with_scores = with_scores, .start = 0, .stop = -1});

@@ -180,20 +180,14 @@ void RankGeneric(CommandContext& c, bool reverse) {
     return c.reply.Integer(static_cast<int64_t>(reverse ? all - 1 - rank : rank));
   }
   // The order would not fit into RAM well: a reader thread counts the rows on the way to the member.
-  RowRun run = WithinBounds(object, {{}, std::string(ScoreKey::kScoreBytes + 1, '\xff')});
-  const std::string key(ScoreKey(*score, member).view());
-  (reverse ? run.from : run.to) = reverse ? key + '\0' : key;
-  c.OffloadReply(
-      [id = object->rows->id, run = std::move(run), reverse](const SnapshotView& view, ReplyWriter& reply) {
-        int64_t rows = 0;
-        Status status;
-        if (!run.empty()) {
-          status = view.ForEachRow(id, RowSpace::kScores, run.from, run.to, !reverse,
-                                   [&](std::string_view, std::string_view) { return ++rows, true; });
-        }
-        reply.Integer(rows);
-        return status;
-      });
+  RowsOfSpace rows = RowsOf(object, RowSpace::kScores);
+  std::string key(ScoreKey(*score, member).view());
+  if (reverse) {
+    rows.from = key + '\0';
+  } else {
+    rows.to = std::move(key);
+  }
+  OffloadCount(c, std::move(rows));
 }
 
 void ZRank(CommandContext& c) { RankGeneric(c, /*reverse=*/false); }

@@ -58,6 +58,9 @@ inline void TellGone(CommandContext& c, const Object* object) {
   if (!object->live()) c.txn.Changed(object, EventClass::kGeneric, "del");
 }
 
+/// Replies how many rows there are, which a reader thread counts. (sorted_set_ranges.cc)
+void OffloadCount(CommandContext& c, RowsOfSpace rows);
+
 /// The reply of ZRANGE 0 -1. (sorted_set_ranges.cc)
 void ReplyAllMembers(CommandContext& c, Object* object, bool with_scores);
 

@@ -4,8 +4,7 @@
     tests/client/stall_test.py --server build/release/bin/thermocline-server
 
 The store may write so little per second that RocksDB stops writes again and again. While INFO says that a commit is
-held up, before and after them, reads of hot keys, of cold ones and of the held-up writers' own older values must be
-answered. At the end everything that was acknowledged is there, and no reply was an error.
+held up, before and after them, reads of a hot key and of cold ones must be answered. At the end everything that was acknowledged is there, and no reply was an error.
 """
 
 import argparse

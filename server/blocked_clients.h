@@ -30,6 +30,8 @@ struct Blocked {
   /// It has not blocked yet: its command reads from disk to see whether it must, and has its place in line
   /// already.
   bool undecided = false;
+  /// CLIENT UNBLOCK came while its command read from disk: when that has found nothing, the wait is over.
+  enum class Unblocked : uint8_t { kNo, kAsTimeout, kAsError } unblocked = Unblocked::kNo;
 
   void AddKey(DbKey key) {
     if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(std::move(key));

@@ -237,7 +237,11 @@ void Server::Suspend(Client& client, Wanted& wanted) {
   } else if (client.blocked->undecided) {
     blocked_.Decide(client, std::move(*wanted.block));
   }  // else it keeps its place and its time
-  if (client.peer_closed) Kill(client, /*after_reply=*/false);
+  if (client.peer_closed) {
+    Kill(client, /*after_reply=*/false);
+  } else if (client.blocked->unblocked != Blocked::Unblocked::kNo) {
+    UnblockByCommand(client, client.blocked->unblocked == Blocked::Unblocked::kAsError);
+  }
 }
 
 /// A command that may block has to read its keys from disk first. Who comes later to one of them stands

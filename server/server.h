@@ -133,8 +133,8 @@ class Server {
   /// Marks what FLUSHDB, FLUSHALL or SWAPDB does to watched and awaited keys of two databases (-1: of all).
   /// May unwind: to be called before the change.
   void DatabasesWillChange(Txn& txn, int a, int b);
-  /// Ends the wait of a blocked client with this reply; it goes on with its next request.
-  void EndBlocking(Client& client, std::string_view reply);
+  /// CLIENT UNBLOCK of a blocked client: it gets the error, or what it gets when its time is over.
+  void UnblockByCommand(Client& client, bool error);
 
   /// BGSAVE. Errors: a text for the client.
   Status StartCheckpoint();
@@ -264,6 +264,7 @@ class Server {
   void ServeBlocked();
   void ServeLine(const DbKey& key, const Client* after);
   void ContinueLine(Client& client);
+  void EndBlocking(Client& client, std::string_view reply);
   void EndExpiredBlocking();
 
   // Long replies (streaming.cc).

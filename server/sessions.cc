@@ -316,6 +316,7 @@ void Server::ContinueLine(Client& client) {
   for (size_t i = 1; i < tried.size(); ++i) blocked_.MakeReady(tried[i]);
 }
 
+/// Ends the wait of a blocked client with this reply; it goes on with its next request.
 void Server::EndBlocking(Client& client, std::string_view reply) {
   AddToTurn(client);
   const size_t reply_from = client.output().size();
@@ -327,6 +328,15 @@ void Server::EndBlocking(Client& client, std::string_view reply) {
   FinishReply(client, nullptr, reply_from, clock_us_);
   client.NextRequest();
   MakeRunnable(client);
+}
+
+void Server::UnblockByCommand(Client& client, bool error) {
+  if (client.suspended()) {
+    client.blocked->unblocked = error ? Blocked::Unblocked::kAsError : Blocked::Unblocked::kAsTimeout;
+    return;
+  }
+  EndBlocking(client, error ? "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
+                            : std::string(client.blocked->timeout_reply));
 }
 
 void Server::EndExpiredBlocking() {

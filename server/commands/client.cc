@@ -309,19 +309,12 @@ void ClientUnblock(CommandContext& c) {
   }
   int64_t id;
   if (!ParseInt64(c.args[2], &id)) return c.reply.Error(error_text::kNotInteger);
-  // Reads from disk end by themselves: only waiting for keys or for time can be cut short.
   const bool error = c.args.size() == 4 && EqualIgnoreCase(c.args[3], "error");
   const Client* client = id > 0 ? c.server.FindClient(static_cast<uint64_t>(id)) : nullptr;
-  // While earlier replies of its are held back by a stalled commit, its wait cannot end.
-  const auto can_end = [](const Client* one) {
-    return one != nullptr && one->blocked != nullptr && !one->suspended() && !one->held;
-  };
-  if (!can_end(client)) return c.reply.Integer(0);
-  c.server.AfterRun([&server = c.server, id = client->id, error, can_end] {
+  if (client == nullptr || client->blocked == nullptr) return c.reply.Integer(0);
+  c.server.AfterRun([&server = c.server, id = client->id, error] {
     Client* waiting = server.FindClient(id);
-    if (!can_end(waiting)) return;
-    server.EndBlocking(*waiting, error ? "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
-                                       : std::string(waiting->blocked->timeout_reply));
+    if (waiting != nullptr && waiting->blocked != nullptr) server.UnblockByCommand(*waiting, error);
   });
   c.reply.Integer(1);
 }

@@ -334,8 +334,8 @@ class Blocking(WithRedisPy):
         self.assertEqual(sorted(self.r.lrange("done", 0, -1) + left), sorted(jobs))
 
     def test_pool(self):
-        """More threads than connections, of which some block."""
-        pool = redis.BlockingConnectionPool(port=self.server.port, max_connections=6, timeout=20, decode_responses=True)
+        """More threads than connections, of which some block: at most six at once, so that a pusher finds one free."""
+        pool = redis.BlockingConnectionPool(port=self.server.port, max_connections=8, timeout=20, decode_responses=True)
         self.addCleanup(pool.disconnect)
         client = redis.Redis(connection_pool=pool)
         got = []

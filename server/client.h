@@ -161,7 +161,14 @@ class Client final : public Waiter, public Session {
 
   // -- Waiting
   uint64_t waiting_since_us = 0;  ///< for a cold read, monotonic; 0: it does not
-  bool waits_to_read = false;     ///< the command that waits only reads
+  /// It asks for what is on disk: one of its last commands has waited for a read. Others go before it.
+  bool cold() const { return commands_until_hot_ > 0; }
+  /// A command of its has to wait for a cold read. `only_reads`: it changes nothing.
+  void Waits(bool only_reads) { commands_until_hot_ = only_reads ? kCommandsUntilHot : 0; }
+  /// A command of its is through. `waited`: for a cold read.
+  void Through(bool waited) {
+    if (!waited && commands_until_hot_ > 0) --commands_until_hot_;
+  }
   /// Writes the reply of a command that ran on a reader thread; set while that is under way or done.
   std::function<void(ReplyWriter&)> offload_finish;
   std::shared_ptr<ReplyStream> stream;  ///< nullptr: none is under way
@@ -169,6 +176,9 @@ class Client final : public Waiter, public Session {
   std::shared_ptr<void> prepared;
 
  private:
+  // A client all over the data finds some of it in RAM by luck.
+  static constexpr uint8_t kCommandsUntilHot = 8;
+
   BufferPool& pool_;
   InputBuffer input_;
   RespParser parser_;
@@ -179,6 +189,7 @@ class Client final : public Waiter, public Session {
   std::string output_;
   size_t sent_ = 0;
   size_t turn_mark_ = 0;
+  uint8_t commands_until_hot_ = 0;  ///< that must not wait; 0: it is hot
 };
 
 }  // namespace thermocline

@@ -160,7 +160,8 @@ Server::Step Server::ExecuteRequest(Client& client) {
 Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry,
                                 std::span<const std::string_view> args, size_t reply_from) {
   const uint64_t started_us = clock_us_;
-  if (client.waiting_since_us != 0) FaultWaitIsOver(client);
+  const bool waited = client.waiting_since_us != 0;
+  if (waited) FaultWaitIsOver(client);
   // One that was blocked has been counted and shown already.
   const bool first = !client.has_blocked();
   ReplyWriter reply(client.output(), client.protocol);
@@ -187,7 +188,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
     effects_.clear();
     client.TruncateOutput(reply_from);
     client.waiting_since_us = clock_us_ = clock_.MonotonicUs();
-    client.waits_to_read = (entry.command->flags & kReadOnly) != 0;
+    client.Waits((entry.command->flags & kReadOnly) != 0);
     if (client.blocked == nullptr && (entry.command->flags & kBlocking) != 0)
       TakePlaceInLine(client, entry, args);
     return Step::kWait;
@@ -217,6 +218,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   }
   FinishReply(client, &entry, reply_from, started_us);
   blocked_.Unblock(client);
+  client.Through(waited);
   client.last_command = entry.command;
   if (first && !monitors_.empty()) ShowToMonitors(client, entry, args, client.db);
   return Step::kDone;

@@ -199,8 +199,10 @@ class Server {
   int SleepMs() const;
   void TakeReadyClients();
   void ReadClients();
+  bool ReadClient(Client& client);
   void ExecuteClients();
-  void ExecuteCold(size_t least);
+  void ServeCold();
+  void ServeColdAsOthers();
   void ExecuteClient(Client& client);
   void PrefetchFirstKeys(std::span<Client* const> clients);
   void CommitAndPublish();
@@ -241,8 +243,8 @@ class Server {
   void CountError(std::string_view reply);
   void FinishReply(Client& client, const CommandTable::Entry* entry, size_t reply_from, uint64_t started_us);
   void AddToTurn(Client& client);
-  void MakeRunnable(Client& client) { MakeRunnable(client, runnable_); }
-  void MakeRunnable(Client& client, std::vector<Client*>& list);
+  void MakeRunnable(Client& client);
+  void MakeReadable(Client& client);
   ParseLimits Limits(const Client& client) const;
 
   // Watching (watching.cc).
@@ -313,7 +315,7 @@ class Server {
   uint64_t next_client_id_ = 1;
   std::vector<Client*> to_read_;       ///< may be readable, and have no requests left
   std::vector<Client*> runnable_;      ///< have requests and wait for nothing
-  std::vector<Client*> cold_;          ///< the same: what their commands read from disk is there
+  std::vector<Client*> cold_;          ///< one or the other, and they are cold: served behind the others
   std::vector<Client*> turn_clients_;  ///< have replies of this turn
   std::vector<Client*> held_clients_;  ///< have replies of the turn whose commit is stalled
   std::vector<Client*> to_send_;       ///< whose sockets may take more of a long reply
@@ -323,6 +325,7 @@ class Server {
   bool woken_ = false;  ///< there is such a client in turn_clients_
   bool housekeeping_ = false;
   uint64_t turn_us_ = 0;  ///< monotonic time at which the turn began
+  uint64_t hot_us_ = 0;   ///< when a turn last had a client that is not cold
   /// Monotonic time as it was last read, which is when the last command ended: the next one began then. So a
   /// command costs one look at the clock, not two.
   uint64_t clock_us_ = 0;

@@ -14,12 +14,11 @@ constexpr uint64_t kTurnUsMax = 5000;
 // Nor does one without writes, of which nothing is won by its length, keep its first replies for long: beside
 // many cold reads a hot one waits no longer than it must.
 constexpr uint64_t kReadTurnUsMax = 150;
-// Of commands whose cold reads have come, a turn runs some, behind all that waits for no disk: as many as fit
-// into this time, but so many and a quarter of the others that ran in any case. Measured on 16 cores, 8 hot
-// connections beside 32 cold ones: the hot ones' p99 falls from 0.52 to 0.28 ms, the others' throughput
-// stays.
-constexpr uint64_t kColdTurnUsMax = 50;
-constexpr size_t kColdPerTurnMin = 2;
+// Cold clients (Client::cold) are served behind the others, for half as long as these took, or for this long: a
+// turn is at most so much longer for them.
+constexpr uint64_t kColdUsMin = 15;
+// Where nobody else has asked for anything so long, they wait for nobody.
+constexpr uint64_t kNoHotUs = 1000;
 // A pipeline of large replies is sent, and measured against its limit, before more of it is copied.
 constexpr size_t kReplyBytesPerClient = 1 << 20;
 constexpr size_t kBatchBytesMax = 8 << 20;
@@ -40,7 +39,7 @@ int Server::Run() {
       if (event.peer_closed) client.peer_closed = true;
       if (event.readable && !client.readable) {
         client.readable = true;
-        if (!client.has_request()) to_read_.push_back(&client);
+        if (!client.has_request()) MakeReadable(client);
       }
       if (event.writable && client.unsent_bytes() > 0 && !client.in_turn && !client.held) {
         Send(client);
@@ -88,8 +87,10 @@ void Server::Turn() {
     // What it has in this turn is sent with the turn.
     if (client->more_to_send && !client->in_turn && !client->held) Send(*client);
   }
+  if (turn_us_ - hot_us_ > kNoHotUs) ServeColdAsOthers();
   ReadClients();
   ExecuteClients();
+  ServeCold();
   keyspace_->StartReads();
   CommitAndPublish();
   CloseDoomed();
@@ -109,7 +110,7 @@ void Server::TakeReadyClients() {
       doomed_.push_back(&client);
       continue;
     }
-    MakeRunnable(client, std::exchange(client.waits_to_read, false) ? cold_ : runnable_);
+    MakeRunnable(client);
   }
   ready_waiters_.clear();
 }
@@ -121,25 +122,37 @@ ParseLimits Server::Limits(const Client& client) const {
   return limits;
 }
 
-void Server::MakeRunnable(Client& client, std::vector<Client*>& list) {
+/// The client has a request to execute.
+void Server::MakeRunnable(Client& client) {
   if (client.runnable) return;
   client.runnable = true;
-  list.push_back(&client);
+  (client.cold() ? cold_ : runnable_).push_back(&client);
+}
+
+/// The client has no request; its socket may have.
+void Server::MakeReadable(Client& client) {
+  if (client.cold()) return MakeRunnable(client);
+  to_read_.push_back(&client);
+}
+
+/// Reads what the client's socket has. True: there is something to execute.
+bool Server::ReadClient(Client& client) {
+  if (client.close_now || client.has_request() || client.suspended()) return false;
+  stats_.bytes_received += client.Read(Limits(client), options().query_buffer_bytes_max);
+  client.last_active_us = turn_us_;
+  if (client.close_now) {
+    ++stats_.input_limit_closes;
+    log_.Warning("Client id=" + std::to_string(client.id) + " addr=" + client.address +
+                 " closed: its request is larger than client-query-buffer-limit");
+    doomed_.push_back(&client);
+    return false;
+  }
+  return client.has_request() || client.end_of_stream || !client.protocol_error().empty();
 }
 
 void Server::ReadClients() {
   for (Client* client : to_read_) {
-    if (client->close_now || client->has_request() || client->suspended()) continue;
-    stats_.bytes_received += client->Read(Limits(*client), options().query_buffer_bytes_max);
-    client->last_active_us = turn_us_;
-    if (client->close_now) {
-      ++stats_.input_limit_closes;
-      log_.Warning("Client id=" + std::to_string(client->id) + " addr=" + client->address +
-                   " closed: its request is larger than client-query-buffer-limit");
-      doomed_.push_back(client);
-    } else if (client->has_request() || client->end_of_stream || !client->protocol_error().empty()) {
-      MakeRunnable(*client);
-    }
+    if (ReadClient(*client)) MakeRunnable(*client);
   }
   // Those that had more than a turn's share stay in the list.
   std::erase_if(to_read_, [](const Client* client) { return !client->readable || client->has_request(); });
@@ -148,8 +161,7 @@ void Server::ReadClients() {
 void Server::ExecuteClients() {
   std::vector<Client*> now;
   now.swap(runnable_);
-  size_t executed = 0;
-  for (size_t i = 0; i < now.size(); ++i, ++executed) {
+  for (size_t i = 0; i < now.size(); ++i) {
     if (i % HotTier::kPrefetchMax == 0) PrefetchFirstKeys(std::span(now).subspan(i));
     now[i]->runnable = false;
     clock_us_ = clock_.MonotonicUs();
@@ -161,26 +173,47 @@ void Server::ExecuteClients() {
       }
       break;
     }
+    if (!now[i]->cold()) hot_us_ = turn_us_;
     ExecuteClient(*now[i]);
   }
   if (runnable_.empty()) {
     now.clear();
     runnable_.swap(now);  // keeps its capacity
   }
-  ExecuteCold(kColdPerTurnMin + executed / 4);
 }
 
-/// Runs commands again that have read from disk: at least so many, if there are.
-void Server::ExecuteCold(size_t least) {
+/// Reads, executes and answers cold clients, once the others have their replies.
+void Server::ServeCold() {
+  if (cold_.empty()) return;
+  if (!keyspace_->pending()) CommitAndPublish();
+  const uint64_t began_us = clock_us_ = clock_.MonotonicUs();
+  const uint64_t us_max = std::max((began_us - turn_us_) / 2, kColdUsMin);
   size_t i = 0;
-  for (; i < cold_.size(); ++i) {
+  for (const size_t count = cold_.size(); i < count && (i == 0 || clock_us_ - began_us < us_max); ++i) {
+    Client& client = *cold_[i];
+    client.runnable = false;
+    if (client.has_request() || ReadClient(client)) {
+      ExecuteClient(client);
+      if (!keyspace_->pending()) CommitAndPublish();
+    } else if (client.readable && !client.close_now) {
+      MakeRunnable(client);
+    }
     clock_us_ = clock_.MonotonicUs();
-    const uint64_t turn_us_max = keyspace_->pending() ? kTurnUsMax : kColdTurnUsMax;
-    if (i >= least && clock_us_ - turn_us_ > turn_us_max) break;
-    cold_[i]->runnable = false;
-    ExecuteClient(*cold_[i]);
   }
   cold_.erase(cold_.begin(), cold_.begin() + static_cast<ptrdiff_t>(i));
+}
+
+/// Nobody else has asked for anything: the cold clients are served side by side as the others would be.
+void Server::ServeColdAsOthers() {
+  for (Client* client : cold_) {
+    if (client->has_request()) {
+      runnable_.push_back(client);
+    } else {
+      client->runnable = false;
+      to_read_.push_back(client);
+    }
+  }
+  cold_.clear();
 }
 
 /// Clients that send one command at a time: their look-ups gain from each other's company too.
@@ -230,7 +263,7 @@ void Server::ExecuteClient(Client& client) {
   } else if (client.end_of_stream) {
     client.close_after_reply = true;
   } else if (client.readable) {
-    to_read_.push_back(&client);
+    MakeReadable(client);
   }
   if (client.close_after_reply) doomed_.push_back(&client);
 }

@@ -47,7 +47,7 @@ inline constexpr uint64_t kMemtablesPerStore = 4;
 /// What an operator may set of RocksDB; engine/rocksdb_options.cc has the rest, each with its reason.
 struct StoreOptions {
   uint64_t block_cache_bytes = 64 << 20;
-  uint64_t write_buffer_bytes = 16 << 20;    ///< one memtable of one family
+  uint64_t write_buffer_bytes = 32 << 20;    ///< one memtable of one family
   int background_jobs = 2;                   ///< flush and compaction threads
   uint64_t rate_limit_bytes_per_second = 0;  ///< of flush and compaction; 0: none
   bool zstd_bottom = true;

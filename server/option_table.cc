@@ -263,8 +263,9 @@ constexpr OptionRow kRows[] = {
      "Who may call DEBUG: `no` one, `yes` everyone, `local` clients on this machine."},
     {"rocksdb-write-buffer-size", "", Change::kAtStart,
      AutoMemoryField{&O::rocksdb_write_buffer, kWriteBufferBytesMin},
-     "Size of a memtable; all of them together take four times as much. Small ones stay in the CPU's cache "
-     "and are faster to write. `auto`: 16 MB, less where there is little memory."},
+     "Size of a memtable; all of them together take four times as much. The larger they are, the less "
+     "compaction has to do and the longer a restart reads the log. `auto`: 32 MB, less where there is little "
+     "memory."},
     {"rocksdb-block-cache-size", "", Change::kLive, AutoMemoryField{&O::rocksdb_block_cache},
      "RAM for blocks of cold data; `auto`: chosen beside maxmemory."},
     {"rocksdb-max-background-jobs", "", Change::kAtStart, IntField{&O::rocksdb_background_jobs_max, 1, 256},

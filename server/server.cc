@@ -56,7 +56,7 @@ void FillAutomatic(ServerOptions& o) {
   }
   if (o.rocksdb_write_buffer.automatic) {
     o.rocksdb_write_buffer.bytes =
-        std::clamp<uint64_t>(usable / 8 / kMemtablesPerStore, kWriteBufferBytesMin, 16 << 20);
+        std::clamp<uint64_t>(usable / 8 / kMemtablesPerStore, kWriteBufferBytesMin, 32 << 20);
   }
   if (o.maxmemory.automatic) {
     const uint64_t whole = usable / 100 * (100 - MemoryBudget::kSparePercent);

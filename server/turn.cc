@@ -14,8 +14,8 @@ constexpr uint64_t kTurnUsMax = 5000;
 // Nor does one without writes, of which nothing is won by its length, keep its first replies for long: beside
 // many cold reads a hot one waits no longer than it must.
 constexpr uint64_t kReadTurnUsMax = 150;
-// Cold clients (Client::cold) are served behind the others, for half as long as these took, or for this long: a
-// turn is at most so much longer for them.
+// Cold clients (Client::cold) are served behind the others, for half as long as these took, or for this long:
+// a turn is at most so much longer for them.
 constexpr uint64_t kColdUsMin = 15;
 // Where nobody else has asked for anything so long, they wait for nobody.
 constexpr uint64_t kNoHotUs = 1000;

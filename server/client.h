@@ -161,6 +161,8 @@ class Client final : public Waiter, public Session {
 
   // -- Waiting
   uint64_t waiting_since_us = 0;  ///< for a cold read, monotonic; 0: it does not
+  /// Until its command has run again, and so knows whether it has to read more.
+  bool waits_for_disk() const { return suspended() || waiting_since_us != 0; }
   /// It asks for what is on disk: one of its last commands has waited for a read. Others go before it.
   bool cold() const { return commands_until_hot_ > 0; }
   /// A command of its has to wait for a cold read. `only_reads`: it changes nothing.

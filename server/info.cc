@@ -129,8 +129,7 @@ void AddClients(InfoText& out, Server& server) {
   for (const std::unique_ptr<Client>& client : server.clients()) {
     input_max = std::max(input_max, client->input_bytes());
     output_max = std::max(output_max, client->unsent_bytes());
-    // Until its command has run again, and so knows whether it has to read more.
-    waiting += client->suspended() || client->waiting_since_us != 0;
+    waiting += client->waits_for_disk();
   }
   out.Add("connected_clients", server.clients().size());
   out.Add("cluster_connections", 0);

@@ -331,7 +331,7 @@ void Server::EndBlocking(Client& client, std::string_view reply) {
 }
 
 void Server::UnblockByCommand(Client& client, bool error) {
-  if (client.suspended()) {
+  if (client.waits_for_disk()) {
     client.blocked->unblocked = error ? Blocked::Unblocked::kAsError : Blocked::Unblocked::kAsTimeout;
     return;
   }

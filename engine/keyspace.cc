@@ -28,7 +28,11 @@ Keyspace::Keyspace(KeyspaceOptions options, const Clock& clock)
       lingering_purger_(std::make_unique<Sweeper>()),
       warmer_(std::make_unique<Sweeper>()),
       readers_(options_.readers, options_.wake),
-      sync_mode_(options_.sync_mode) {}
+      sync_mode_(options_.sync_mode) {
+  // Expiry and purging keep up whatever the pace of clients' reads is. The warm start has time.
+  sweeper_->set_urgent(true);
+  lingering_purger_->set_urgent(true);
+}
 
 Result<std::unique_ptr<Keyspace>> Keyspace::Open(KeyspaceOptions options, const Clock& clock) {
   auto keyspace = std::unique_ptr<Keyspace>(new Keyspace(std::move(options), clock));

@@ -280,6 +280,8 @@ class Keyspace {
   const Store& store() const { return *store_; }
   KeyspaceStats& stats() { return stats_; }
   size_t loads_under_way() const { return loads_.size(); }
+  /// How many point reads a second commands may begin; 0: as fast as the readers can. ReaderPool::Pace.
+  void PaceReads(uint32_t reads_per_second) { readers_.Pace(reads_per_second); }
   /// Jobs that no reader has begun yet.
   size_t reader_queue() const { return readers_.queued(); }
   uint64_t purge_backlog() const { return purge_queue_.size() + state_.dropped.size(); }

@@ -30,6 +30,7 @@ struct Load {
   std::string key;                ///< kHead: metadata key; kRow: row key; kRange: first row key of the range
   std::optional<std::string> to;  ///< kRange: exclusive end; nullopt: the end of the space
   bool of_many = false;           ///< a command asks for it together with very many others
+  bool urgent = false;            ///< somebody asks for it who seldom has to wait
   bool forward = true;            ///< kRange: from which side it is read
   size_t rows_max = 0;            ///< kRange
 

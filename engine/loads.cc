@@ -174,6 +174,7 @@ void Keyspace::WaitFor(Load* load, Waiter* waiter) {
   waiter->asked_.push_back(load);
   ++waiter->pending_;
   if (waiter->asked_.size() > kManyPoints) load->of_many = true;
+  if (waiter->urgent_) load->urgent = true;
 }
 
 void Keyspace::StartReads() {
@@ -189,11 +190,14 @@ void Keyspace::StartReads() {
                            },
                            [this, loads] {
                              for (Load* load : loads) Install(load);
-                           }});
+                           },
+                           static_cast<uint32_t>(loads.size())});
   };
   std::map<std::pair<ReaderPool::Lane, Family>, std::vector<Load*>> points;
   for (Load* load : unsubmitted_) {
-    const ReaderPool::Lane lane = load->of_many ? ReaderPool::Lane::kLong : ReaderPool::Lane::kShort;
+    const ReaderPool::Lane lane = load->of_many  ? ReaderPool::Lane::kLong
+                                  : load->urgent ? ReaderPool::Lane::kUrgent
+                                                 : ReaderPool::Lane::kShort;
     switch (load->kind) {
       case Load::Kind::kHead: points[{lane, Family::kMetadata}].push_back(load); break;
       case Load::Kind::kRow: points[{lane, FamilyOf(load->space)}].push_back(load); break;

@@ -1,7 +1,7 @@
 #include "engine/reader_pool.h"
 
 #include <sched.h>
-#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +11,32 @@ namespace thermocline {
 
 namespace {
 
+// When all cores are busy the keyspace thread comes first: it has the hot requests, and work for readers.
 constexpr int kNice = 5;
+// The shortest that Linux allows for (since 6.12; earlier ones keep to their own).
+constexpr uint64_t kEagerSliceNs = 100'000;
+
+/// What sched_setattr(2) takes; glibc 2.36 does not declare it.
+struct SchedAttr {
+  uint32_t size = sizeof(SchedAttr);
+  uint32_t policy = SCHED_BATCH;
+  uint64_t flags = 0;
+  int32_t nice = kNice;
+  uint32_t priority = 0;
+  uint64_t slice_ns = 0;
+  uint64_t deadline_ns = 0;
+  uint64_t period_ns = 0;
+};
+
+/// Of the calling thread: whether it interrupts others as soon as it has something to do.
+void SetEager(bool eager) {
+  SchedAttr attributes;
+  if (eager) {
+    attributes.policy = SCHED_OTHER;
+    attributes.slice_ns = kEagerSliceNs;
+  }
+  (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
 
 }  // namespace
 
@@ -36,14 +61,14 @@ void ReaderPool::Stop() {
 void ReaderPool::Submit(Lane lane, Job job) {
   {
     const std::lock_guard lock(mutex_);
-    (lane == Lane::kShort ? short_ : long_).push_back(std::move(job));
+    (lane == Lane::kUrgent ? urgent_ : lane == Lane::kShort ? short_ : long_).push_back(std::move(job));
   }
   condition_.notify_one();
 }
 
 size_t ReaderPool::queued() const {
   const std::lock_guard lock(mutex_);
-  return short_.size() + long_.size();
+  return urgent_.size() + short_.size() + long_.size();
 }
 
 void ReaderPool::Pause() {
@@ -70,31 +95,42 @@ void ReaderPool::TakeIn() {
 }
 
 /// REQUIRES: mutex_ is held, and there is a job that may run.
-ReaderPool::Job ReaderPool::TakeNext(bool* is_long) {
-  *is_long = LongMayRun() && (short_.empty() || ++taken_ % 4 == 0);
-  std::deque<Job>& queue = *is_long ? long_ : short_;
+ReaderPool::Job ReaderPool::TakeNext(Lane* lane) {
+  const bool is_long = LongMayRun() && (!ShortWaits() || ++taken_ % 4 == 0);
+  *lane = is_long ? Lane::kLong : urgent_.empty() ? Lane::kShort : Lane::kUrgent;
+  std::deque<Job>& queue = is_long ? long_ : urgent_.empty() ? short_ : urgent_;
   Job job = std::move(queue.front());
   queue.pop_front();
   return job;
 }
 
+void ReaderPool::AwaitSlot(uint32_t reads, uint32_t pace) {
+  std::chrono::steady_clock::time_point slot;
+  {
+    const std::lock_guard lock(mutex_);
+    slot = std::max(next_slot_, std::chrono::steady_clock::now());
+    next_slot_ = slot + std::chrono::nanoseconds(uint64_t{1'000'000'000} * reads / pace);
+  }
+  std::this_thread::sleep_until(slot);
+}
+
 void ReaderPool::Work() {
-  // When all cores are busy the keyspace thread comes first: it has the hot requests, and work for us.
-  // Nor is it interrupted whenever a read of ours has come: threads of this class do not preempt others.
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
-  const sched_param none{};
-  (void)sched_setscheduler(0, SCHED_BATCH, &none);
+  bool eager = false;
+  SetEager(eager);
   for (;;) {
     Job job;
-    bool is_long;
+    Lane lane;
     {
       std::unique_lock lock(mutex_);
-      condition_.wait(lock, [this] { return stopping_ || (!paused_ && (!short_.empty() || LongMayRun())); });
+      condition_.wait(lock, [this] { return stopping_ || (!paused_ && (ShortWaits() || LongMayRun())); });
       if (stopping_) return;
       ++running_;
-      job = TakeNext(&is_long);
-      long_running_ += is_long ? 1 : 0;
+      job = TakeNext(&lane);
+      long_running_ += lane == Lane::kLong ? 1 : 0;
     }
+    const uint32_t pace = pace_.load(std::memory_order_relaxed);
+    if (eager != (pace > 0)) SetEager(eager = pace > 0);
+    if (pace > 0 && lane == Lane::kShort) AwaitSlot(job.reads, pace);
     job.read();
     bool first;
     {
@@ -102,7 +138,7 @@ void ReaderPool::Work() {
       first = finished_.empty();
       finished_.push_back(std::move(job.finish));
       if (--running_ == 0) idle_.notify_all();
-      long_running_ -= is_long ? 1 : 0;
+      long_running_ -= lane == Lane::kLong ? 1 : 0;
     }
     if (first) wake_();
   }

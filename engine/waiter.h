@@ -30,6 +30,8 @@ class Waiter {
  public:
   virtual ~Waiter() = default;
   bool suspended() const { return pending_ > 0; }
+  /// Whether it seldom has to wait for the disk: the reads of its next command go before those of others.
+  void set_urgent(bool urgent) { urgent_ = urgent; }
 
  protected:
   Waiter() = default;
@@ -37,6 +39,7 @@ class Waiter {
  private:
   friend class Keyspace;
   friend class Txn;
+  bool urgent_ = false;
   int pending_ = 0;            ///< things it waits for
   std::vector<Load*> asked_;   ///< reads that this run of the command waits for; valid until it is unwound
   Status error_;               ///< what the disk answered instead of a row

@@ -164,9 +164,13 @@ class Client final : public Waiter, public Session {
   /// Until its command has run again, and so knows whether it has to read more.
   bool waits_for_disk() const { return suspended() || waiting_since_us != 0; }
   /// It asks for what is on disk: one of its last commands has waited for a read. Others go before it.
-  bool cold() const { return commands_until_hot_ > 0; }
+  bool cold() const { return commands_until_hot_ > kCommandsUntilHot - kCommandsCold; }
+  /// It has asked for nothing on disk for long.
+  bool hot() const { return commands_until_hot_ == 0; }
   /// A command of its has to wait for a cold read. `only_reads`: it changes nothing.
-  void Waits(bool only_reads) { commands_until_hot_ = only_reads ? kCommandsUntilHot : 0; }
+  void Waits(bool only_reads) {
+    commands_until_hot_ = only_reads ? kCommandsUntilHot : kCommandsUntilHot - kCommandsCold;
+  }
   /// A command of its is through. `waited`: for a cold read.
   void Through(bool waited) {
     if (!waited && commands_until_hot_ > 0) --commands_until_hot_;
@@ -179,7 +183,8 @@ class Client final : public Waiter, public Session {
 
  private:
   // A client all over the data finds some of it in RAM by luck.
-  static constexpr uint8_t kCommandsUntilHot = 8;
+  static constexpr uint8_t kCommandsCold = 8;
+  static constexpr uint8_t kCommandsUntilHot = 64;
 
   BufferPool& pool_;
   InputBuffer input_;

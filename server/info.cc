@@ -404,6 +404,7 @@ void AddThermocline(InfoText& out, Server& server) {
   out.Add("fault_wait_percentiles_usec", Percentiles(server.stats().fault_wait_histogram, server.options()));
   out.Add("loads_under_way", keyspace.loads_under_way());
   out.Add("reader_queue", keyspace.reader_queue());
+  out.Add("reads_per_second_max", server.reads_per_second_max());
   out.Add("commands_rerun", stats.commands_rerun);
   out.Add("warming", int{keyspace.warming()});
   out.Add("warmed_keys", stats.warmed_keys);

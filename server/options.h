@@ -61,6 +61,7 @@ struct ServerOptions {
   int64_t hz = 10;
   int64_t io_threads = 1;
   int64_t io_readers = 8;
+  bool io_readers_pace = true;
 
   // Memory.
   AutoBytes maxmemory;

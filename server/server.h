@@ -23,6 +23,7 @@
 #include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/rate.h"
+#include "server/read_pace.h"
 #include "server/ready_set.h"
 #include "server/slowlog.h"
 #include "server/watchers.h"
@@ -89,6 +90,8 @@ class Server {
   const Clock& clock() const { return clock_; }
   Log& log() { return log_; }
   ServerStats& stats() { return stats_; }
+  /// How many cold reads a second are let through now; 0: no limit.
+  uint32_t reads_per_second_max() const { return read_pace_.limit(); }
   /// CONFIG RESETSTAT: all counts of INFO start over, those of the keyspace and of each command too.
   void ResetStats();
   const std::string& run_id() const { return run_id_; }
@@ -215,6 +218,7 @@ class Server {
            (keyspace_->pending() && !keyspace_->stalled());
   }
   void Cron();
+  void PaceReads();
 
   // One command (execute.cc).
   enum class Step : uint8_t { kDone, kWait };
@@ -330,6 +334,10 @@ class Server {
   /// command costs one look at the clock, not two.
   uint64_t clock_us_ = 0;
   uint64_t next_recover_us_ = 0;
+
+  RunDelay run_delay_;
+  ReadPace read_pace_;
+  uint64_t hot_commands_ = 0;  ///< run for clients that are hot()
 
   PauseMode pause_mode_ = PauseMode::kNone;
   uint64_t pause_until_us_ = 0;

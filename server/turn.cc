@@ -72,6 +72,7 @@ int Server::SleepMs() const {
 
 void Server::Turn() {
   ++stats_.turns;
+  PaceReads();
   keyspace_->TakeIn();
   if (keyspace_->stalled()) {
     const Keyspace::Committed committed = keyspace_->RetryCommit();
@@ -100,6 +101,18 @@ void Server::Turn() {
   if (blocked_.has_ready()) ServeBlocked();
   keyspace_->StartReads();
   for (std::string& buffer : buffers_.TakeLarge()) keyspace_->FreeElsewhere(std::move(buffer));
+}
+
+/// Looks whether cold reads take the cores that hot commands need.
+void Server::PaceReads() {
+  if (turn_us_ - read_pace_.looked_us() < ReadPace::kWindowUs) return;
+  const std::optional<RunDelay::Reading> run_delay = run_delay_.Read();
+  if (!run_delay) return;
+  keyspace_->PaceReads(read_pace_.Look({.us = turn_us_,
+                                        .run_delay = *run_delay,
+                                        .commands = stats_.commands_processed,
+                                        .hot_commands = options().io_readers_pace ? hot_commands_ : 0,
+                                        .reads = keyspace_->stats().faults}));
 }
 
 void Server::TakeReadyClients() {

@@ -30,7 +30,7 @@ class Waiter {
  public:
   virtual ~Waiter() = default;
   bool suspended() const { return pending_ > 0; }
-  /// Whether it seldom has to wait for the disk: the reads of its next command go before those of others.
+  /// Whether it seldom has to wait for the disk: its reads from now on go before those of others.
   void set_urgent(bool urgent) { urgent_ = urgent; }
 
  protected:

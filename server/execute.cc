@@ -171,7 +171,7 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
   const DbKey* tried =
       client.blocked != nullptr && !client.blocked->trying.empty() ? client.blocked->trying.data() : nullptr;
   const std::string* ready_key = first ? nullptr : tried != nullptr ? &tried->key : ready_key_;
-  client.set_urgent(client.hot());
+  if (!waited) client.set_urgent(client.hot());
   const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
     txn.TellMisses((entry.command->flags & kReadOnly) != 0);
     CommandContext context{.args = args,

@@ -205,8 +205,7 @@ constexpr OptionRow kRows[] = {
      "Threads that fetch cold data from disk; as many cold reads are on their way at one time."},
     {"io-readers-pace", "", Change::kLive, BoolField{&O::io_readers_pace},
      "Where cold reads take the cores that hot commands need, let them through evenly and fewer of them "
-     "(INFO's "
-     "`reads_per_second_max`, 0: no limit), 2000 a second at least."},
+     "(INFO's `reads_per_second_max`, 0: no limit), 2000 a second at least."},
     {"maxmemory", "", Change::kLive, AutoMemoryField{&O::maxmemory},
      "RAM for hot data: keys, values and their table, which is INFO's `hot_bytes`; 0: no limit; `auto`: half "
      "of "

@@ -61,7 +61,7 @@ void ReaderPool::Stop() {
 void ReaderPool::Submit(Lane lane, Job job) {
   {
     const std::lock_guard lock(mutex_);
-    (lane == Lane::kUrgent ? urgent_ : lane == Lane::kShort ? short_ : long_).push_back(std::move(job));
+    Queue(lane).push_back(std::move(job));
   }
   condition_.notify_one();
 }
@@ -98,7 +98,7 @@ void ReaderPool::TakeIn() {
 ReaderPool::Job ReaderPool::TakeNext(Lane* lane) {
   const bool is_long = LongMayRun() && (!ShortWaits() || ++taken_ % 4 == 0);
   *lane = is_long ? Lane::kLong : urgent_.empty() ? Lane::kShort : Lane::kUrgent;
-  std::deque<Job>& queue = is_long ? long_ : urgent_.empty() ? short_ : urgent_;
+  std::deque<Job>& queue = Queue(*lane);
   Job job = std::move(queue.front());
   queue.pop_front();
   return job;

@@ -58,6 +58,9 @@ class ReaderPool {
   void AwaitSlot(uint32_t reads, uint32_t pace);
   bool LongMayRun() const { return !long_.empty() && long_running_ < long_max_; }
   bool ShortWaits() const { return !urgent_.empty() || !short_.empty(); }
+  std::deque<Job>& Queue(Lane lane) {
+    return lane == Lane::kUrgent ? urgent_ : lane == Lane::kShort ? short_ : long_;
+  }
   Job TakeNext(Lane* lane);
 
   const std::function<void()> wake_;

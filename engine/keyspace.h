@@ -147,11 +147,17 @@ class Keyspace {
   // -- Commands
 
   /// Runs `body(Txn&)` with `db` selected. All or nothing: an unwound body leaves no trace.
+  /// `ahead`: keys that it needs before all else and that are likely not in RAM. To look for them first costs
+  /// less than to find them missing half way and to unwind.
   template <typename Body>
-  Ran Run(Waiter& waiter, int db, Body&& body) {
+  Ran Run(Waiter& waiter, int db, Body&& body, std::span<const std::string_view> ahead = {}) {
     if (!BeginRun(waiter, db)) return Ran::kFailed;
     try {
       if (!waiter.late_.empty()) txn_.BringLateRows();
+      if (!ahead.empty()) {
+        txn_.StartLoading(ahead);
+        if (waiter.suspended()) return EndUnwound(waiter);
+      }
       body(txn_);
     } catch (const Unwind&) {
       return EndUnwound(waiter);

@@ -165,6 +165,8 @@ class Client final : public Waiter, public Session {
   bool waits_for_disk() const { return suspended() || waiting_since_us != 0; }
   /// It asks for what is on disk: one of its last commands has waited for a read. Others go before it.
   bool cold() const { return commands_until_hot_ > kCommandsUntilHot - kCommandsCold; }
+  /// As cold(), but what changes something counts too: the next command may well wait for a read as well.
+  bool may_wait() const { return commands_until_hot_ > kCommandsUntilHot - 2 * kCommandsCold; }
   /// It has asked for nothing on disk for long.
   bool hot() const { return commands_until_hot_ == 0; }
   /// A command of its has to wait for a cold read. `only_reads`: it changes nothing.

@@ -60,6 +60,9 @@ class CommandTable {
 /// The keys among the arguments of a call, by the row's key specs. False: the positions cannot be told.
 bool FindKeys(const Command& command, std::span<const std::string_view> args, std::vector<size_t>* positions);
 
+/// Whether the first argument of every call is the one key.
+bool TakesOneKey(const Command& command);
+
 /// Equal but for the case of ASCII letters.
 bool EqualIgnoreCase(std::string_view a, std::string_view b);
 

@@ -172,7 +172,9 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
       client.blocked != nullptr && !client.blocked->trying.empty() ? client.blocked->trying.data() : nullptr;
   const std::string* ready_key = first ? nullptr : tried != nullptr ? &tried->key : ready_key_;
   if (!waited) client.set_urgent(client.hot());
-  const Keyspace::Ran ran = keyspace_->Run(client, client.db, [&](Txn& txn) {
+  std::span<const std::string_view> ahead;
+  if (client.may_wait() && !waited && TakesOneKey(*entry.command)) ahead = args.subspan(1, 1);
+  const auto body = [&](Txn& txn) {
     txn.TellMisses((entry.command->flags & kReadOnly) != 0);
     CommandContext context{.args = args,
                            .txn = txn,
@@ -184,7 +186,8 @@ Server::Step Server::RunCommand(Client& client, const CommandTable::Entry& entry
                            .prepared = client.prepared,
                            .ready_key = ready_key};
     entry.command->handler(context);
-  });
+  };
+  const Keyspace::Ran ran = keyspace_->Run(client, client.db, body, ahead);
   if (ran == Keyspace::Ran::kWaiting) {
     effects_.clear();
     client.TruncateOutput(reply_from);

@@ -31,6 +31,25 @@ TEST_F(KeyspaceTest, ColdKeyIsWaitedForAndThenFound) {
   EXPECT_EQ(keyspace->stats().keyspace_hits, 1u);
 }
 
+TEST_F(KeyspaceTest, ColdKeyLookedForAhead) {
+  Set("a", "1");
+  GoCold();
+  Command command;
+  int runs = 0;
+  const auto body = [&](Txn& txn) {
+    ++runs;
+    EXPECT_EQ(Get(txn, "a"), "1");
+  };
+  const std::string_view ahead[] = {"a"};
+  EXPECT_EQ(keyspace->Run(command, 0, body, ahead), Ran::kWaiting);
+  EXPECT_EQ(runs, 0);
+  AwaitReady({&command});
+  EXPECT_EQ(RunOnce(command, body), Ran::kDone);
+  EXPECT_EQ(keyspace->Run(command, 0, body, ahead), Ran::kDone);
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(keyspace->stats().faults, 1u);
+}
+
 TEST_F(KeyspaceTest, ColdKeyThatDoesNotExist) {
   for (int i = 0; i < 100; ++i) Set(Name("k", i), "1");
   GoCold();

@@ -149,5 +149,16 @@ TEST(FindKeysTest, PositionsOfAnMset) {
   EXPECT_EQ(positions, (std::vector<size_t>{1, 3}));
 }
 
+TEST(TakesOneKeyTest, OfEveryCallTheFirstArgument) {
+  const CommandTable table = CommandTable::All();
+  for (const char* name : {"get", "set", "hget", "zrange", "lpush", "zadd"}) {
+    EXPECT_TRUE(TakesOneKey(*table.Find(name)->command)) << name;
+  }
+  for (const char* name :
+       {"mget", "exists", "rename", "object", "keys", "ping", "blpop", "sunion", "zinter"}) {
+    EXPECT_FALSE(TakesOneKey(*table.Find(name)->command)) << name;
+  }
+}
+
 }  // namespace
 }  // namespace thermocline

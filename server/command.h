@@ -102,6 +102,10 @@ struct KeySpec {
   int key_number = 0;  ///< kKeyNumber: where the number of keys stands, relative to the beginning,
   int first_key = 0;   ///<   and where the first key stands
   std::string_view notes = {};
+
+  /// Whether the keys stand in the same places in every call, up to a last one that may be counted from the
+  /// end.
+  bool is_plain() const { return begin == Begin::kIndex && find == Find::kRange; }
 };
 
 /// Long enough that a piece of a long reply costs little more than its rows, short enough for thousands of

@@ -136,8 +136,7 @@ bool FindKeys(const Command& command, std::span<const std::string_view> args,
 bool TakesOneKey(const Command& command) {
   if (command.keys.size() != 1) return false;
   const KeySpec& spec = command.keys[0];
-  return (spec.flags & kKeyNotKey) == 0 && spec.begin == KeySpec::Begin::kIndex && spec.index == 1 &&
-         spec.find == KeySpec::Find::kRange && spec.last == 0;
+  return (spec.flags & kKeyNotKey) == 0 && spec.is_plain() && spec.index == 1 && spec.last == 0;
 }
 
 }  // namespace thermocline

@@ -104,17 +104,14 @@ struct LegacyRange {
 
 LegacyRange LegacyRangeOf(const Command& command) {
   LegacyRange range;
-  const auto plain = [](const KeySpec& spec) {
-    return spec.begin == KeySpec::Begin::kIndex && spec.find == KeySpec::Find::kRange;
-  };
-  if (command.keys.size() == 1 && plain(command.keys[0])) {
+  if (command.keys.size() == 1 && command.keys[0].is_plain()) {
     const KeySpec& spec = command.keys[0];
     return {spec.index, spec.last >= 0 ? spec.index + spec.last : spec.last, spec.step,
             (spec.flags & kKeyIncomplete) != 0};
   }
   int previous_last = 0;
   for (const KeySpec& spec : command.keys) {
-    if (!plain(spec) || spec.step != 1 || (previous_last != 0 && previous_last != spec.index - 1)) {
+    if (!spec.is_plain() || spec.step != 1 || (previous_last != 0 && previous_last != spec.index - 1)) {
       range.movable = true;
       continue;
     }

@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from lib import servers  # noqa: E402
 
 TASKS = 200
+WAIT_S = 20
 
 # What the worker imports. Celery frees a lock by a script (redis-py's Lock.release, EVALSHA) each time that it looks
 # for messages whose worker died. On a server without scripts the lock is freed by WATCH and MULTI instead.
@@ -158,7 +159,7 @@ class Run:
 # ---- The parts that run in a process of their own; what they print is compared ----
 
 
-def get(result, seconds=20):
+def get(result):
     """Waits for a task's result and returns it.
 
     Celery sends SUBSCRIBE on one connection and then, without waiting for its reply, looks at the key on another. If
@@ -169,13 +170,13 @@ def get(result, seconds=20):
 
     global looked_again
     try:
-        return result.get(timeout=seconds)
+        return result.get(timeout=WAIT_S)
     except celery.exceptions.TimeoutError:
         if looked_again:
             raise
     looked_again = True
     print(f"{result} came unnoticed", file=sys.stderr)
-    return result.get(timeout=seconds)
+    return result.get(timeout=WAIT_S)
 
 
 looked_again = False

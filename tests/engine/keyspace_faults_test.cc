@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,15 +11,24 @@ namespace {
 
 using Ran = Keyspace::Ran;
 
-TEST_F(KeyspaceTest, ColdKeyIsWaitedForAndThenFound) {
-  Set("a", "1");
-  GoCold();
+/// A command that reads "a", which is cold, and how often it has begun.
+class ColdKeyTest : public KeyspaceTest {
+ protected:
+  void SetUp() override {
+    KeyspaceTest::SetUp();
+    Set("a", "1");
+    GoCold();
+  }
+
   Command command;
   int runs = 0;
-  const auto body = [&](Txn& txn) {
+  const std::function<void(Txn&)> body = [this](Txn& txn) {
     ++runs;
     EXPECT_EQ(Get(txn, "a"), "1");
   };
+};
+
+TEST_F(ColdKeyTest, IsWaitedForAndThenFound) {
   EXPECT_EQ(RunOnce(command, body), Ran::kWaiting);
   EXPECT_TRUE(command.suspended());
   EXPECT_EQ(keyspace->loads_under_way(), 1u);
@@ -31,15 +41,7 @@ TEST_F(KeyspaceTest, ColdKeyIsWaitedForAndThenFound) {
   EXPECT_EQ(keyspace->stats().keyspace_hits, 1u);
 }
 
-TEST_F(KeyspaceTest, ColdKeyLookedForAhead) {
-  Set("a", "1");
-  GoCold();
-  Command command;
-  int runs = 0;
-  const auto body = [&](Txn& txn) {
-    ++runs;
-    EXPECT_EQ(Get(txn, "a"), "1");
-  };
+TEST_F(ColdKeyTest, IsLookedForAhead) {
   const std::string_view ahead[] = {"a"};
   EXPECT_EQ(keyspace->Run(command, 0, body, ahead), Ran::kWaiting);
   EXPECT_EQ(runs, 0);
